@@ -1,0 +1,287 @@
+"""What the parts need from the engines: ports whose docstrings are the promises.
+
+Each port has an engine behind it (`kafka.py`, `redis.py`, `cassandra.py`) and a memory twin
+(`memory/`), and both pass the same checks in `tests/contracts/`. Every method raises `Unavailable`
+when its engine cannot answer within the door's own bounds, and nothing else of the engine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from schemas.records import Receipt
+from schemas.tables import Cursor, HistoryRow, Membership, Row, StoredEvent
+
+__all__ = [
+    "Attached",
+    "Bus",
+    "Head",
+    "HistoryStore",
+    "Inbox",
+    "Outgoing",
+    "Record",
+    "Route",
+    "RouteTable",
+    "Subscription",
+]
+
+
+# The log
+
+
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
+    """A record to publish. Who publishes names the partition, so that one number follows a conversation."""
+
+    topic: str
+    partition: int
+    value: bytes | None
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """A record as read."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Bus(Protocol):
+    """Publishing to the log, and reading it without a group."""
+
+    async def publish(self, records: Sequence[Outgoing]) -> None:
+        """Return once every record is acknowledged by all in-sync replicas.
+
+        Order: records of one partition are kept in the order of the calls, also across calls that
+        overlap. Repeats: a record may be written more than once when an outcome was unknown.
+        Raises `BadInput` before anything is sent if a record exceeds `MAX_RECORD_BYTES`, and
+        `OutcomeUnknown` when no acknowledgement came within the bound; then some may be written.
+        """
+        ...
+
+    def partition_for(self, key: str) -> int:
+        """The partition of a conversation: murmur2 of the key, as every Kafka client computes it."""
+        ...
+
+    async def read_range(
+        self,
+        topic: str,
+        partition: int,
+        start: int,
+        end: int | None,
+        take: Callable[[Sequence[Record]], None],
+    ) -> int:
+        """Hand every record of [start, end) to `take`, in order, and return the offset after the last one.
+
+        `end` None: up to the end as it stands when the call begins. A start before the log's
+        beginning begins there. Commits nothing, belongs to no group.
+        """
+        ...
+
+    async def offsets_at(self, topic: str, partition: int, time_ms: int) -> int:
+        """The first offset whose record is not older than this time; the end if there is none."""
+        ...
+
+    async def ends(self, topic: str) -> dict[int, int]:
+        """End offset of every partition."""
+        ...
+
+    async def committed(self, group: str, topic: str) -> dict[int, int]:
+        """What a consumer group has committed; partitions without a commit are missing."""
+        ...
+
+    async def subscribe_end(self, topic: str) -> Subscription:
+        """Read one topic (all partitions) from its present end on; the position is fixed when this returns."""
+        ...
+
+
+class Subscription(Protocol):
+    """A reader of one topic that belongs to no group."""
+
+    async def next_records(self, timeout_s: float) -> Sequence[Record]:
+        """Some records, oldest first, as soon as there are any; none after the timeout."""
+        ...
+
+    async def caught_up(self) -> bool:
+        """Whether everything that was in the topic when this was called has been returned already."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+# Where users are, and what changed for them
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One connection of a user. It is live while `gateway_id` holds its lease under `boot_id`."""
+
+    device_id: str
+    gateway_id: str
+    boot_id: str
+    session_id: str
+    platform: str
+    since_ms: int
+
+
+class Attached(msgspec.Struct, frozen=True):
+    """Answer to an attach: the route of the same device that it replaced, and the user's large conversations."""
+
+    replaced: Route | None
+    large: list[str]
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The newest fanned-out message of a conversation."""
+
+    seq: int
+    at_ms: int
+
+
+class Inbox(msgspec.Struct, frozen=True):
+    """What changed for a user. `complete` False: the index was lost; restore it from the history first."""
+
+    complete: bool
+    changed: dict[str, int]
+    """conversation → sent_at_ms of its newest message, newest first (write-diffusion)."""
+    large: list[str]
+    """Read-diffusion conversations of the user: ask `heads` whether they changed."""
+
+
+class RouteTable(Protocol):
+    """Routes, inbox indexes and heads. Derived data: losing all of it loses no message."""
+
+    # Leases and routes (gateways)
+
+    async def renew_lease(self, gateway_id: str, boot_id: str, ttl_s: float) -> bool:
+        """Hold or take the lease. False: it was not there under this boot id (first call, expiry, or the
+        table was flushed), so every route of this gateway must be attached again."""
+        ...
+
+    async def drop_lease(self, gateway_id: str, boot_id: str) -> None:
+        """Give the lease up, if it is still ours: the gateway's routes are void at once."""
+        ...
+
+    async def attach(self, routes: Sequence[tuple[str, Route]]) -> list[Attached]:
+        """Register (user, route) pairs; one route per device, the newer replaces the older. Same order back."""
+        ...
+
+    async def detach(self, routes: Sequence[tuple[str, Route]]) -> None:
+        """Remove routes, each only if its session is still the registered one: a late call harms no newer route."""
+        ...
+
+    async def live_gateways(self) -> dict[str, str]:
+        """gateway id → boot id of every gateway that holds a lease; at most one second old."""
+        ...
+
+    async def routes_of(self, user_ids: Sequence[str]) -> dict[str, list[Route]]:
+        """The live routes of users; users without one are missing."""
+        ...
+
+    # Fan-out
+
+    async def index(
+        self, touched: Mapping[str, Mapping[str, int]], heads: Mapping[str, Head]
+    ) -> dict[str, tuple[str, ...]]:
+        """Write-diffusion of a batch in one call per shard: for each user the conversations that changed
+        (→ sent_at_ms; never lowered), for each conversation its head (never lowered). Returns the live
+        gateways of each user that has one."""
+        ...
+
+    async def readers(self, conversation_id: str) -> tuple[str, ...] | None:
+        """Live gateways that may hold a member of a large conversation; None: unknown, call `fill_readers`."""
+        ...
+
+    async def fill_readers(self, conversation_id: str, members: Sequence[str]) -> tuple[str, ...]:
+        """Make a conversation large: note it for every member, locate them all once, and return their gateways."""
+        ...
+
+    async def join_readers(self, conversation_id: str, users: Sequence[str]) -> tuple[str, ...]:
+        """New members of a large conversation: note it for them; returns (and adds) their live gateways."""
+        ...
+
+    async def leave_readers(self, conversation_id: str, users: Sequence[str]) -> tuple[str, ...]:
+        """Members that left a large conversation: forget it for them; returns their live gateways."""
+        ...
+
+    async def add_reader(self, conversation_ids: Sequence[str], gateway_id: str) -> None:
+        """This gateway holds a member of these large conversations now."""
+        ...
+
+    # Sync (gateways)
+
+    async def inbox(self, user_id: str, since_ms: int) -> Inbox:
+        """The conversations of a user with a message at or after this time."""
+        ...
+
+    async def restore_inbox(self, user_id: str, changed: Mapping[str, int], complete: bool) -> None:
+        """Add entries read from the history (never lowering one); `complete`: nothing is missing any more."""
+        ...
+
+    async def pulse(self, users: Sequence[tuple[str, int]]) -> list[dict[str, int]]:
+        """For each (user, since_ms): conversation → head seq of what changed at or after that time, the
+        newest 100, large conversations included. One call per shard for all of them."""
+        ...
+
+    async def heads(self, conversation_ids: Sequence[str]) -> dict[str, Head]:
+        """The heads that are known; missing: ask the history."""
+        ...
+
+    # Watermarks (stages write, gateways read)
+
+    async def set_watermarks(self, stage: str, done: Mapping[int, int]) -> None:
+        """Partition → every record of that partition up to this time (ms) is handled by the stage."""
+        ...
+
+    async def watermark(self, stages: Sequence[str], partitions: int) -> int:
+        """The lowest watermark of these stages over all partitions; 0 if one is unknown."""
+        ...
+
+
+# The history
+
+
+class HistoryStore(Protocol):
+    """Messages for good. Every write is idempotent: its key and its write timestamp come from the log."""
+
+    async def write(self, rows: Sequence[Row]) -> None:
+        """Return once all rows are stored. Rows that change who may read (events) are stored before messages."""
+        ...
+
+    async def page(
+        self, conversation_id: str, *, before_seq: int | None = None, after_seq: int | None = None, limit: int
+    ) -> list[HistoryRow]:
+        """At most `limit` messages: newest first strictly before `before_seq` (None: from the newest), or
+        oldest first strictly after `after_seq`. Costs the same whatever the conversation's length."""
+        ...
+
+    async def head(self, conversation_id: str) -> Head | None:
+        """The newest stored message; None if there is none."""
+        ...
+
+    async def events(self, conversation_id: str) -> list[StoredEvent]:
+        """Every membership event stored, oldest first: what `schemas.conversation.fold` takes."""
+        ...
+
+    async def conversations(self, user_id: str) -> list[Membership]:
+        """Every conversation the user is or was in."""
+        ...
+
+    async def cursors(self, user_id: str) -> dict[str, Cursor]:
+        """The user's cursors by conversation."""
+        ...
+
+    async def move_cursors(self, receipts: Sequence[Receipt]) -> None:
+        """Raise cursors; one that stands higher already stays."""
+        ...
+
+    async def mute(self, user_id: str, conversation_id: str, muted: bool, at_ms: int) -> None:
+        """Whether the user wants to be notified of this conversation; the latest `at_ms` wins."""
+        ...

@@ -1,0 +1,104 @@
+"""Every setting of Skein: read once from ``IM_*`` variables, checked all at once.
+
+A name here is the variable's name in lower case without the prefix:
+``dedupe_window_s`` is ``IM_DEDUPE_WINDOW_S``. Units are in the names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from schemas.errors import SettingsError
+
+__all__ = ["Settings", "load_settings"]
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Positive = Annotated[int, Field(ge=1)]
+PositiveSeconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """The whole configuration of one process. Frozen: a change means a restart."""
+
+    model_config = SettingsConfigDict(env_prefix="IM_", frozen=True, extra="ignore")
+
+    # Who may come in
+    auth_secret: SecretStr | None = None
+    """Signs and checks tokens (HS256). `im run` makes one and keeps it with the data."""
+    origins: Annotated[str, NoDecode] = ""
+    """Comma-separated Origin values that browsers may connect from; the gateway's own is always allowed."""
+
+    # Engines
+    data_dir: Path = Path(".skein")
+    kafka: str = "127.0.0.1:19092"
+    kafka_controller_port: Port = 19093
+    redis: str = "redis://127.0.0.1:16379/0"
+    cassandra: str = "127.0.0.1:19042"
+    cassandra_storage_port: Port = 17000
+    keyspace: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")] = "skein"
+    replication_factor: Positive = 1
+    min_insync_replicas: Positive = 1
+    partitions: Positive = 4
+    """Partitions of each conversation topic. Fixed once messages exist: a change would move conversations."""
+
+    # Gateway
+    gateway_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "gw-1"
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    gateways: Positive = 1
+    """How many gateways `im run` starts, on consecutive ports from `port`."""
+    lease_s: PositiveSeconds = 6.0
+    heartbeat_s: Positive = 30
+    max_frame_bytes: Positive = 65_536
+    max_inflight: Positive = 512
+    sends_per_s: Positive = 20
+    send_burst: Positive = 60
+    limits: Literal["on", "off"] = "on"
+    """`off` lifts every rate limit (benchmarks)."""
+    ack_timeout_s: PositiveSeconds = 18.0
+    ack_tries: Positive = 3
+    resume_window_s: PositiveSeconds = 30.0
+    outbox_bytes: Positive = 262_144
+    """Unsent bytes one connection may hold; half: ephemeral frames are dropped, full: closed with 4001."""
+    publish_timeout_s: PositiveSeconds = 10.0
+    max_connections: Positive = 50_000
+
+    # Pipeline
+    worker_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "worker-1"
+    worker_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Where a worker serves /livez /readyz /metrics; 0: nowhere."""
+    chunk_records: Positive = 1_000
+    chunk_bytes: Positive = 1_048_576
+    dedupe_window_s: Positive = 300
+    fanout_threshold_members: Positive = 200
+    """Write-diffusion up to this many members, read-diffusion above."""
+    session_timeout_s: PositiveSeconds = 6.0
+    commit_interval_s: PositiveSeconds = 0.5
+    cassandra_batch_rows: Positive = 20
+    cassandra_batch_bytes: Positive = 32_768
+    cassandra_inflight: Positive = 64
+
+    # What is watched
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
+    otlp_endpoint: str = ""
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        return frozenset(o.strip() for o in self.origins.split(",") if o.strip())
+
+
+def load_settings() -> Settings:
+    """Read the environment. Raises `SettingsError` that names every wrong variable at once."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"IM_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']} (given: {e['input']!r})"
+            for e in error.errors()
+        )
+        raise SettingsError(wrong) from None

@@ -1,0 +1,145 @@
+"""Avro in the Confluent wire format: ``0x00``, four bytes of schema id, Avro binary.
+
+The ids are committed in ``avro/ids.json``: a record written today is readable for ever, with no
+registry to run. fastavro writes and reads (5.8 µs a record against 63 µs for the `avro` package,
+same bytes); `avro` checks it in the tests.
+
+`ACCEPTED` and `MESSAGE` add a prefix to the bytes of an Inbound instead of decoding and encoding
+it again: Avro concatenates fields without any mark between them, so a record whose last fields are
+those of another one may be spliced from its bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import fastavro
+import msgspec
+from fastavro.read import SchemaResolutionError
+
+from schemas.errors import Undecodable
+from schemas.records import Decision, Inbound, Message, Outbound, Policy, Receipt, Rule
+
+__all__ = [
+    "ACCEPTED",
+    "DECISION",
+    "INBOUND",
+    "MESSAGE",
+    "OUTBOUND",
+    "POLICY",
+    "RECEIPT",
+    "RecordCodec",
+    "SplicedCodec",
+    "load_schema",
+    "schema_ids",
+]
+
+_AVRO = Path(__file__).parent / "avro"
+_BAD_BYTES = (EOFError, IndexError, ValueError, KeyError, TypeError, OverflowError, SchemaResolutionError)
+"""What fastavro raises on bytes that are cut short, too long or not of this schema."""
+_HEADER_BYTES = 5
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+def load_schema(name: str) -> dict[str, Any]:
+    """The schema file ``avro/<name>.avsc`` as it stands."""
+    schema: dict[str, Any] = json.loads((_AVRO / f"{name}.avsc").read_text())
+    return schema
+
+
+def schema_ids() -> dict[str, int]:
+    """Subject → schema id, as committed."""
+    ids: dict[str, int] = json.loads((_AVRO / "ids.json").read_text())
+    return ids
+
+
+def _parsed(schema: dict[str, Any], fields: slice = slice(None)) -> Any:
+    """A schema for some neighbouring fields of a record, for fastavro."""
+    return fastavro.parse_schema({**schema, "fields": schema["fields"][fields]}, named_schemas={})
+
+
+class RecordCodec(Generic[R]):
+    """Encodes and decodes one record type. Decoding raises `Undecodable` and nothing else."""
+
+    def __init__(self, topic: str, name: str, struct: type[R]) -> None:
+        self.schema_id = schema_ids()[f"{topic}-value"]
+        self.framing = b"\x00" + self.schema_id.to_bytes(4, "big")
+        self._schema = _parsed(load_schema(name))
+        self._struct = struct
+
+    def encode(self, record: R) -> bytes:
+        out = BytesIO()
+        out.write(self.framing)
+        fastavro.schemaless_writer(out, self._schema, msgspec.structs.asdict(record))
+        return out.getvalue()
+
+    def decode(self, value: bytes | None) -> R:
+        source = self._open(value)
+        try:
+            return self._struct(**fastavro.schemaless_reader(source, self._schema, None))  # type: ignore[arg-type]
+        except _BAD_BYTES as error:
+            raise Undecodable(f"not a {self._struct.__name__}: {error!r}") from error
+
+    def _open(self, value: bytes | None) -> BytesIO:
+        if value is None or not value.startswith(self.framing):
+            start = "nothing" if value is None else value[:_HEADER_BYTES].hex()
+            raise Undecodable(f"expected schema id {self.schema_id}, found {start}")
+        source = BytesIO(value)
+        source.seek(_HEADER_BYTES)
+        return source
+
+
+class SplicedCodec(RecordCodec[R]):
+    """A record that is a few numbers followed by the bytes of an Inbound."""
+
+    def __init__(self, topic: str, name: str, struct: type[R], prefix_fields: int) -> None:
+        super().__init__(topic, name, struct)
+        schema = load_schema(name)
+        self._prefix = _parsed(schema, slice(0, prefix_fields))
+        self._body = _parsed(schema, slice(prefix_fields, None))
+
+    def splice(self, prefix: dict[str, int], body: bytes) -> bytes:
+        """The record made of these numbers and the body that `split` gave (1.1 µs; encoding anew 4.3)."""
+        out = BytesIO()
+        out.write(self.framing)
+        fastavro.schemaless_writer(out, self._prefix, prefix)
+        out.write(body)
+        return out.getvalue()
+
+    def split(self, value: bytes | None) -> tuple[dict[str, int], Inbound, bytes]:
+        """The numbers, the Inbound, and the bytes of the Inbound for the next stage's `splice`."""
+        source = self._open(value)
+        try:
+            prefix: dict[str, int] = fastavro.schemaless_reader(source, self._prefix, None)  # type: ignore[assignment]
+            body_at = source.tell()
+            inbound = Inbound(**fastavro.schemaless_reader(source, self._body, None))  # type: ignore[arg-type]
+        except _BAD_BYTES as error:
+            raise Undecodable(f"not a {self._struct.__name__}: {error!r}") from error
+        source.seek(body_at)
+        return prefix, inbound, source.read()
+
+
+class _PolicyCodec(RecordCodec[Policy]):
+    """Rules are records inside a record: converted, not only unpacked."""
+
+    def encode(self, record: Policy) -> bytes:
+        out = BytesIO()
+        out.write(self.framing)
+        fastavro.schemaless_writer(out, self._schema, msgspec.to_builtins(record))
+        return out.getvalue()
+
+    def decode(self, value: bytes | None) -> Policy:
+        flat = super().decode(value)
+        return Policy(flat.version, [msgspec.convert(rule, Rule) for rule in flat.rules])
+
+
+INBOUND = SplicedCodec("im.inbound", "inbound", Inbound, 0)
+ACCEPTED = SplicedCodec("im.accepted", "accepted", Inbound, 1)
+MESSAGE = SplicedCodec("im.messages", "message", Message, 3)
+DECISION = RecordCodec("im.moderation", "decision", Decision)
+RECEIPT = RecordCodec("im.receipts", "receipt", Receipt)
+OUTBOUND = RecordCodec("im.outbound", "outbound", Outbound)
+POLICY = _PolicyCodec("im.policy", "policy", Policy)

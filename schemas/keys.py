@@ -1,0 +1,67 @@
+"""Redis keys. Users and conversations hash to a fixed number of shards, written as hash tags, so that
+one call serves everybody of a shard, also on a Redis Cluster.
+
+Everything here can be thrown away: routes come back from the gateways, the rest from Cassandra.
+
+    lease:<gateway>                 boot id; expires: the gateway is gone, its routes are void
+    gateways                        set of gateway ids that ever held a lease
+    route:{7}:<user>                hash: device → "gateway|boot|session|platform|since_ms"
+    inbox:{7}:<user>                sorted set: conversation → sent_at_ms of its newest message;
+                                    member "" present: complete, rebuilt from Cassandra once
+    large:{7}:<user>                set: read-diffusion conversations of the user
+    head:{3}:<conversation>         hash: seq, at_ms of the newest fanned-out message
+    readers:{3}:<conversation>      set: gateways that hold a member of a read-diffusion conversation;
+                                    member "" present: complete, filled from all routes once
+    watermarks                      hash: "<stage>:<partition>" → everything up to this ms is done
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from zlib import crc32
+
+__all__ = [
+    "GATEWAYS_KEY",
+    "SHARD_COUNT",
+    "WATERMARKS_KEY",
+    "head_key",
+    "inbox_key",
+    "large_key",
+    "lease_key",
+    "readers_key",
+    "route_key",
+    "shard_of",
+]
+
+SHARD_COUNT: Final = 8
+GATEWAYS_KEY: Final = "gateways"
+WATERMARKS_KEY: Final = "watermarks"
+
+
+def shard_of(name: str) -> int:
+    """Which shard a user or conversation belongs to."""
+    return crc32(name.encode()) % SHARD_COUNT
+
+
+def lease_key(gateway_id: str) -> str:
+    return f"lease:{gateway_id}"
+
+
+def route_key(user_id: str) -> str:
+    return f"route:{{{shard_of(user_id)}}}:{user_id}"
+
+
+def inbox_key(user_id: str) -> str:
+    return f"inbox:{{{shard_of(user_id)}}}:{user_id}"
+
+
+def large_key(user_id: str) -> str:
+    return f"large:{{{shard_of(user_id)}}}:{user_id}"
+
+
+def head_key(conversation_id: str) -> str:
+    return f"head:{{{shard_of(conversation_id)}}}:{conversation_id}"
+
+
+def readers_key(conversation_id: str) -> str:
+    return f"readers:{{{shard_of(conversation_id)}}}:{conversation_id}"

@@ -1,0 +1,126 @@
+"""The values that travel through the topics: one frozen struct per Avro record, fields in the schema's order.
+
+The orders nest, and the stages live on it. An `Accepted` is one number and then the very bytes of
+its `Inbound`; a `Message` is three numbers and then the same bytes again. So moderation and
+sequencing put a prefix before bytes they never re-encode (`schemas/codec.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+__all__ = [
+    "Decision",
+    "Inbound",
+    "Kind",
+    "Message",
+    "Outbound",
+    "Policy",
+    "Receipt",
+    "Rule",
+    "EVENT_KINDS",
+    "STATE_KINDS",
+]
+
+Kind = Literal[
+    "text", "image", "voice", "video", "file", "custom",
+    "recall", "edit", "reaction", "member", "group", "system",
+]  # fmt: skip
+EVENT_KINDS = frozenset({"recall", "edit", "reaction", "member", "group"})
+"""Kinds that nobody says aloud: they never count as unread."""
+STATE_KINDS = frozenset({"member", "group"})
+"""Kinds that change who is in a conversation and what they may do (`schemas/conversation.py`)."""
+
+
+class Inbound(msgspec.Struct, frozen=True, gc=False):
+    """What a client asked. `content` is a JSON object as text; `quote_seq` 0 means none."""
+
+    conversation_id: str
+    message_id: str
+    sender: str
+    client_msg_id: str
+    content_crc: int
+    kind: Kind
+    gateway_id: str
+    session_id: str
+    received_at_ms: int
+    content: str
+    quote_seq: int = 0
+    mentions: list[str] = []
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """The record of truth: what was said, and its place in the conversation."""
+
+    seq: int
+    source_offset: int
+    sent_at_ms: int
+    conversation_id: str
+    message_id: str
+    sender: str
+    client_msg_id: str
+    content_crc: int
+    kind: Kind
+    gateway_id: str
+    session_id: str
+    received_at_ms: int
+    content: str
+    quote_seq: int = 0
+    mentions: list[str] = []
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """What moderation decided about one Inbound."""
+
+    source_offset: int
+    conversation_id: str
+    message_id: str
+    sender: str
+    client_msg_id: str
+    verdict: Literal["accept", "mask", "reject"]
+    code: int
+    rules: list[str]
+    policy_version: int
+
+
+class Receipt(msgspec.Struct, frozen=True, gc=False):
+    """Cursors that moved; -1 where this record does not speak of one."""
+
+    conversation_id: str
+    user_id: str
+    delivered_seq: int
+    read_seq: int
+    session_id: str
+    at_ms: int
+
+
+class Outbound(msgspec.Struct, frozen=True, gc=False):
+    """One thing for connections of one gateway; the schema says what each field means."""
+
+    kind: Literal["message", "frame", "close"]
+    body: bytes
+    users: list[str] = []
+    source_partition: int = -1
+    source_offset: int = -1
+    expand: bool = False
+    session_id: str = ""
+    not_session_id: str = ""
+    ephemeral: bool = False
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """Words that are looked for together, and what a hit means."""
+
+    id: str
+    rule_class: str
+    action: Literal["accept", "mask", "reject"]
+    words: list[str]
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """A version of the moderation rules."""
+
+    version: int
+    rules: list[Rule]

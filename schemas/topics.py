@@ -1,0 +1,74 @@
+"""The topics: one table, from which they are created, listed and documented."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+__all__ = [
+    "ACCEPTED",
+    "DEAD_LETTERS",
+    "INBOUND",
+    "MAX_RECORD_BYTES",
+    "MESSAGES",
+    "MODERATION",
+    "POLICY",
+    "RECEIPTS",
+    "TOPICS",
+    "Topic",
+    "outbound_topic",
+]
+
+MAX_RECORD_BYTES: Final = 1_048_576
+"""Checked before every publish: a record the broker refuses would poison the idempotent producer."""
+
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic, who may read it, and how long it keeps. `per_conversation`: as many partitions as the setting says."""
+
+    name: str
+    key: str
+    record: str
+    public: bool
+    per_conversation: bool = True
+    retention_ms: int = 7 * _DAY_MS
+    config: dict[str, str] = field(default_factory=dict)
+
+
+INBOUND: Final = "im.inbound"
+ACCEPTED: Final = "im.accepted"
+MESSAGES: Final = "im.messages"
+MODERATION: Final = "im.moderation"
+RECEIPTS: Final = "im.receipts"
+POLICY: Final = "im.policy"
+DEAD_LETTERS: Final = "im.dlq"
+
+_LOG_TIME = {"message.timestamp.type": "LogAppendTime"}
+
+TOPICS: Final = (
+    Topic(INBOUND, "conversation_id", "Inbound", public=False),
+    # The broker's own clock stamps im.accepted: it is sent_at_ms, and never falls within a partition.
+    Topic(ACCEPTED, "conversation_id", "Accepted", public=False, config=_LOG_TIME),
+    Topic(MESSAGES, "conversation_id", "Message", public=True, retention_ms=-1),
+    Topic(MODERATION, "conversation_id", "Decision", public=True),
+    Topic(RECEIPTS, "conversation_id", "Receipt", public=True),
+    Topic(
+        POLICY, "policy", "Policy", public=False, per_conversation=False, config={"cleanup.policy": "compact"}
+    ),
+    Topic(DEAD_LETTERS, "of the origin", "original bytes", public=False, per_conversation=False),
+)
+
+
+def outbound_topic(gateway_id: str) -> Topic:
+    """Deliveries for the connections of one gateway; what is not read in an hour is of no use."""
+    return Topic(
+        f"im.outbound.{gateway_id}",
+        "none",
+        "Outbound",
+        public=False,
+        per_conversation=False,
+        retention_ms=3_600_000,
+    )
