@@ -240,6 +240,10 @@ class RouteTable(Protocol):
         """Partition → every record of that partition up to this time (ms) is handled by the stage."""
         ...
 
+    async def watermarks(self, stage: str) -> dict[int, int]:
+        """Partition → watermark of one stage, as far as known."""
+        ...
+
     async def watermark(self, stages: Sequence[str], partitions: int) -> int:
         """The lowest watermark of these stages over all partitions; 0 if one is unknown."""
         ...

@@ -89,6 +89,8 @@ class ConversationState:
     blocked_by: set[str] = field(default_factory=set)
     """Direct conversations: who of the two takes no messages from the other."""
     inside_count: int = 0
+    peak_count: int = 0
+    """The most members it ever had: decides once and for all between write- and read-diffusion."""
     position: int = 0
 
     @classmethod
@@ -160,6 +162,7 @@ class ConversationState:
                 member.role = role
                 member.muted_until_ms = 0
                 self.inside_count += 1
+        self.peak_count = max(self.peak_count, self.inside_count)
 
     def _leave(self, users: list[str], position: int) -> None:
         for user_id in users:

@@ -1,0 +1,80 @@
+"""A process: four verbs, two signals, one way to end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+import uvloop
+
+__all__ = ["Service", "configure_logging", "run_service"]
+
+log = structlog.get_logger(__name__)
+
+
+class Service(Protocol):
+    """`startup` opens, `serve` works until told to stop, `drain` finishes, `shutdown` closes."""
+
+    async def startup(self) -> None: ...
+
+    async def serve(self, stop: asyncio.Event) -> None: ...
+
+    async def drain(self) -> None: ...
+
+    async def shutdown(self) -> None: ...
+
+
+def run_service(make: Callable[[], Service], log_level: str) -> None:
+    """Run a service under uvloop until SIGTERM or SIGINT, then drain it; `make` is called inside the loop."""
+    configure_logging(log_level)
+    uvloop.run(_run(make))
+
+
+async def _run(make: Callable[[], Service]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    service = make()
+    try:
+        await service.startup()
+        await service.serve(stop)
+        await service.drain()
+    finally:
+        await service.shutdown()
+
+
+def configure_logging(level: str) -> None:
+    """JSON lines on standard error, ours and the libraries' alike; libraries from warnings on."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso"),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    for ours in ("gateway", "pipeline", "infra"):
+        logging.getLogger(ours).setLevel(number)

@@ -1,0 +1,71 @@
+"""One Faust app per stage: the consumer group, its agent, and nothing else of Faust.
+
+No tables, no `take`, no transactions, no web server: each lost or hung records when tried
+(README, "What Faust does here").
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import faust
+from faust.serializers.schemas import Schema
+
+from infra.ports import Record
+from infra.settings import Settings
+from pipeline.transport import BatchTransport
+
+__all__ = ["create_app", "group_of"]
+
+ChunkRunner = Callable[[AsyncIterator[Sequence[Record]]], Awaitable[None]]
+
+
+class _ChunkSchema(Schema[Any, Any]):
+    """A chunk is passed on as it is: a bad record must be one dead letter, never a failed chunk."""
+
+    def loads_key(self, app: Any, message: Any, **_: Any) -> Any:
+        return message.key
+
+    def loads_value(self, app: Any, message: Any, **_: Any) -> Any:
+        return message.value
+
+
+def group_of(stage: str) -> str:
+    """The consumer group of a stage."""
+    return f"im.{stage}"
+
+
+def create_app(stage: str, topic: str, settings: Settings, run: ChunkRunner) -> faust.App:
+    """An app that runs `run` over the chunks of each partition it is assigned, each on its own.
+
+    `run` is started when a partition comes and cancelled when it goes. No exception may leave it:
+    Faust would acknowledge the chunk (`pipeline/stage.py` sees to that).
+    """
+    app = faust.App(
+        group_of(stage),
+        broker=f"aiokafka://{settings.kafka.replace(',', ';')}",
+        store="memory://",
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=4,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=f"{stage}.{settings.worker_id}",
+        consumer_max_fetch_size=4 * settings.chunk_bytes,
+        broker_max_poll_records=settings.chunk_records,
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.session_timeout_s / 3,
+        broker_rebalance_timeout=10.0,
+        broker_request_timeout=max(15.0, settings.session_timeout_s + 1),
+        broker_commit_interval=settings.commit_interval_s,
+    )
+    app.transport = BatchTransport(app.conf.broker, app, app.loop)
+    channel = app.topic(topic, schema=_ChunkSchema())
+
+    @app.agent(channel, name=stage, isolated_partitions=True)
+    async def agent(stream: Any) -> None:
+        await run(stream)
+
+    return app

@@ -1,0 +1,100 @@
+"""Who gets a message: a pure function of the conversation's state at the message's place in the order.
+
+Write-diffusion (small conversations): every member's inbox learns of it, and the members that are
+online are addressed by name. Read-diffusion (large ones): one record per gateway that holds a
+member; the gateway knows which of its users are inside. A conversation that once had more members
+than the threshold stays large: what the gateways know about it never has to be taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from infra.ports import Outgoing
+from schemas.codec import OUTBOUND
+from schemas.conversation import ConversationState, GroupEvent, MemberEvent
+from schemas.records import Message, Outbound
+from schemas.topics import outbound_topic
+
+__all__ = ["FanoutPlan", "address_large", "address_small", "plan_fanout"]
+
+
+
+class FanoutPlan(msgspec.Struct, frozen=True, gc=False):
+    """Where one message goes. `users`: everybody who sees it (small), or only who must be told by name (large)."""
+
+    message: Message
+    value: bytes
+    """The framed Message, passed on as it is."""
+    partition: int
+    large: bool
+    users: Sequence[str]
+    joined: Sequence[str] = ()
+    left: Sequence[str] = ()
+
+
+def plan_fanout(
+    message: Message,
+    value: bytes,
+    partition: int,
+    state: ConversationState,
+    event: GroupEvent | MemberEvent | None,
+    threshold: int,
+) -> FanoutPlan:
+    """Take the message into the state and say who gets it.
+
+    A membership event is seen by who is inside before or after it: the one who joins sees the
+    join, the one who leaves sees the leave, and nothing later.
+    """
+    if event is None:
+        large = state.peak_count > threshold
+        return FanoutPlan(message, value, partition, large, () if large else state.inside())
+    before = state.inside()
+    state.apply(event, message.seq)
+    after = state.inside()
+    left = [user_id for user_id in before if not state.is_member(user_id)]
+    known = set(before)
+    joined = [user_id for user_id in after if user_id not in known]
+    large = state.peak_count > threshold
+    return FanoutPlan(
+        message, value, partition, large, (*joined, *left) if large else (*after, *left), joined, left
+    )
+
+
+def address_small(plan: FanoutPlan, gateways_of: Mapping[str, Sequence[str]]) -> list[Outgoing]:
+    """One record for each gateway that has a connection of somebody who sees the message."""
+    users_at: dict[str, list[str]] = {}
+    for user_id in plan.users:
+        for gateway_id in gateways_of.get(user_id, ()):
+            users_at.setdefault(gateway_id, []).append(user_id)
+    origin = plan.message.gateway_id
+    if plan.message.sender not in users_at.get(origin, ()):
+        # The sender is told `sent` even if its route is not (yet, or any more) registered.
+        users_at.setdefault(origin, []).append(plan.message.sender)
+    return [_outgoing(plan, gateway_id, users, expand=False) for gateway_id, users in users_at.items()]
+
+
+def address_large(plan: FanoutPlan, gateways: Sequence[str], members: Sequence[str]) -> list[Outgoing]:
+    """One record for each gateway that may hold a member.
+
+    `members` is everybody inside, when the gateways may not know them yet (the conversation has just
+    become large, or Redis was emptied); else it is empty.
+    """
+    users = list(dict.fromkeys((*members, *plan.users, plan.message.sender)))
+    return [
+        _outgoing(plan, gateway_id, users, expand=True) for gateway_id in {*gateways, plan.message.gateway_id}
+    ]
+
+
+def _outgoing(plan: FanoutPlan, gateway_id: str, users: list[str], expand: bool) -> Outgoing:
+    outbound = Outbound(
+        kind="message",
+        body=plan.value,
+        users=users,
+        source_partition=plan.partition,
+        source_offset=plan.message.source_offset,
+        expand=expand,
+    )
+    return Outgoing(outbound_topic(gateway_id).name, 0, OUTBOUND.encode(outbound))

@@ -1,0 +1,142 @@
+"""im.accepted → im.messages: the stage that gives every message its seq."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from infra.clock import Clock
+from infra.ports import Bus, HistoryStore, Outgoing, Record
+from infra.settings import Settings
+from pipeline import metrics
+from pipeline.app import group_of
+from pipeline.batch import Batch
+from pipeline.outcomes import rejected_answer, sent_answer
+from pipeline.sequencing.allocator import Conflict, SequenceAllocator
+from pipeline.source_order import SourceOrder
+from schemas.codec import ACCEPTED, MESSAGE
+from schemas.codes import Code
+from schemas.errors import Undecodable
+from schemas.topics import ACCEPTED as ACCEPTED_TOPIC
+from schemas.topics import MESSAGES
+
+__all__ = ["Sequencing"]
+
+log = structlog.get_logger(__name__)
+
+_INPUT_TAIL_RECORDS = 5_000
+"""How far back a restarted worker looks for the newest im.inbound offset: several chunks, which is
+as far as a moderation worker can step back."""
+_CONVERSATIONS = 200_000
+_EVICT = 2_000
+_LOOKUPS = 64
+
+
+class Sequencing:
+    """`pipeline.batch.Stage`: counts each conversation, and answers repeats with their first place.
+
+    Nothing but the log and the history decides: state on assignment is the tail of im.messages
+    (the dedupe window, or back to what persistence has stored if that is longer ago) and, for
+    conversations that were quiet since, their head in the history.
+    """
+
+    name = "sequencing"
+
+    def __init__(self, settings: Settings, bus: Bus, history: HistoryStore, clock: Clock) -> None:
+        self._window_ms = settings.dedupe_window_s * 1000
+        self._bus = bus
+        self._history = history
+        self._clock = clock
+        self._states: dict[int, SequenceAllocator] = {}
+        self._inputs = SourceOrder()
+        self._metrics = metrics.stage(self.name)
+
+    async def startup(self) -> None:
+        """Nothing is shared between partitions."""
+
+    async def assign(self, partition: int, position: int) -> None:
+        state = SequenceAllocator(self._window_ms, max_entries=2_000_000)
+        stored = (await self._bus.committed(group_of("persistence"), MESSAGES)).get(partition, 0)
+        recent = await self._bus.offsets_at(MESSAGES, partition, self._clock.now_ms() - self._window_ms)
+
+        def recall(records: Sequence[Record]) -> None:
+            for record in records:
+                state.recall(MESSAGE.decode(record.value))
+
+        end = await self._bus.read_range(MESSAGES, partition, min(stored, recent), None, recall)
+        newest_input = -1
+
+        def see_input(records: Sequence[Record]) -> None:
+            nonlocal newest_input
+            for record in records:
+                try:
+                    newest_input = max(newest_input, ACCEPTED.split(record.value)[0]["source_offset"])
+                except Undecodable:
+                    continue
+
+        start = max(0, position - _INPUT_TAIL_RECORDS)
+        await self._bus.read_range(ACCEPTED_TOPIC, partition, start, position, see_input)
+        self._inputs.resume(partition, newest_input)
+        self._states[partition] = state
+        log.info(
+            "sequencing.assigned", partition=partition, position=position, done=state.done_offset,
+            tail=end - min(stored, recent), conversations=len(state),
+        )  # fmt: skip
+
+    def revoke(self, partition: int) -> None:
+        self._states.pop(partition, None)
+        self._inputs.forget(partition)
+
+    async def load(self, batch: Batch) -> None:
+        state = self._states[batch.partition]
+        wanted = state.unknown(r.key.decode(errors="replace") for r in batch.records if r.key is not None)
+        if wanted:
+            state.learn(await self._heads(wanted))
+        if len(state) > _CONVERSATIONS:
+            stale = state.stalest(_EVICT)
+            stored = await self._heads(set(stale))
+            state.forget(c for c, seq in stale.items() if stored[c] == seq)
+
+    def plan(self, batch: Batch) -> list[Outgoing]:
+        state = self._states[batch.partition]
+        out: list[Outgoing] = []
+        repeats = 0
+        for record in batch.records:
+            try:
+                prefix, inbound, body = ACCEPTED.split(record.value)
+                if record.key != inbound.conversation_id.encode():
+                    raise Undecodable("the record's key is not its conversation_id")
+            except Undecodable as error:
+                batch.bury(record, error)
+                continue
+            if self._inputs.is_repeat(batch.partition, prefix["source_offset"]) or record.offset <= state.done_offset:
+                repeats += 1
+                continue
+            placed = state.assign(inbound, record.timestamp_ms)
+            if isinstance(placed, Conflict):
+                out.append(rejected_answer(inbound, Code.DUPLICATE_CONFLICT))
+                continue
+            place, new = placed
+            if not new:
+                out.append(sent_answer(inbound, place.seq, place.message_id, place.sent_at_ms))
+                continue
+            numbers = {"seq": place.seq, "source_offset": record.offset, "sent_at_ms": place.sent_at_ms}
+            out.append(Outgoing(MESSAGES, batch.partition, MESSAGE.splice(numbers, body), record.key))
+        self._metrics.repeats(repeats)
+        return out
+
+    async def perform(self, effects: list[Outgoing]) -> None:
+        await self._bus.publish(effects)
+
+    async def _heads(self, conversation_ids: set[str]) -> Mapping[str, int]:
+        """Newest stored seq of each, at most 64 look-ups at a time."""
+        turn = asyncio.Semaphore(_LOOKUPS)
+
+        async def head(conversation_id: str) -> tuple[str, int]:
+            async with turn:
+                found = await self._history.head(conversation_id)
+            return conversation_id, found.seq if found is not None else 0
+
+        return dict(await asyncio.gather(*(head(c) for c in conversation_ids)))

@@ -1,0 +1,93 @@
+"""Who gets which seq: a deterministic function of im.accepted.
+
+Two workers that read the same log assign the same seqs, whatever clocks, policies or caches they
+have. So a worker that wakes up after its partition moved on can only write what is there already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from pipeline.dedupe import Dedupe
+from schemas.records import Inbound, Message
+
+__all__ = ["Conflict", "Place", "SequenceAllocator"]
+
+
+class Place(msgspec.Struct, frozen=True, gc=False):
+    """Where a message stands, and what it was: enough to answer a repeat of it."""
+
+    seq: int
+    sent_at_ms: int
+    message_id: str
+    content_crc: int
+
+
+class Conflict(msgspec.Struct, frozen=True, gc=False):
+    """The client_msg_id stands for other content already."""
+
+    place: Place
+
+
+class SequenceAllocator:
+    """The state of one partition: the newest seq of each conversation, and what was placed lately.
+
+    `recall` rebuilds it from the tail of im.messages, `learn` adds what the history knows of
+    conversations that were quiet for longer. `assign` then handles im.accepted in order.
+    """
+
+    def __init__(self, window_ms: int, max_entries: int) -> None:
+        self._seqs: dict[str, int] = {}
+        self._placed: Dedupe[Place] = Dedupe(window_ms, max_entries)
+        self.done_offset = -1
+        """The highest im.accepted offset that has its place in im.messages."""
+
+    def recall(self, message: Message) -> None:
+        """Take one record of the tail of im.messages. Repeats in it are passed over."""
+        if message.source_offset <= self.done_offset:
+            return
+        self.done_offset = message.source_offset
+        self._seqs[message.conversation_id] = message.seq
+        place = Place(message.seq, message.sent_at_ms, message.message_id, message.content_crc)
+        key = (message.conversation_id, message.sender, message.client_msg_id)
+        self._placed.remember(key, place, message.sent_at_ms)
+
+    def unknown(self, conversation_ids: Iterable[str]) -> set[str]:
+        """The conversations of these that `learn` must be told of before `assign`."""
+        return {c for c in conversation_ids if c not in self._seqs}
+
+    def learn(self, heads: Mapping[str, int]) -> None:
+        """Newest seqs from the history (0: no message yet)."""
+        for conversation_id, seq in heads.items():
+            self._seqs.setdefault(conversation_id, seq)
+
+    def assign(self, inbound: Inbound, time_ms: int) -> tuple[Place, bool] | Conflict:
+        """The place of an accepted message, and whether it is new.
+
+        `time_ms` is when the log took it: the same for every reader, and never falling. A repeat
+        of (conversation, sender, client_msg_id) inside the window gets its first place again.
+        """
+        key = (inbound.conversation_id, inbound.sender, inbound.client_msg_id)
+        self._placed.advance(time_ms)
+        placed = self._placed.seen(key)
+        if placed is not None:
+            return (placed, False) if placed.content_crc == inbound.content_crc else Conflict(placed)
+        seq = self._seqs[inbound.conversation_id] + 1
+        self._seqs[inbound.conversation_id] = seq
+        place = Place(seq, time_ms, inbound.message_id, inbound.content_crc)
+        self._placed.remember(key, place, time_ms)
+        return place, True
+
+    def stalest(self, count: int) -> dict[str, int]:
+        """The conversations that were quiet for longest, with their seqs."""
+        return {c: self._seqs[c] for c in list(self._seqs)[:count]}
+
+    def forget(self, conversation_ids: Iterable[str]) -> None:
+        """Drop conversations whose newest seq the history is known to hold."""
+        for conversation_id in conversation_ids:
+            self._seqs.pop(conversation_id, None)
+
+    def __len__(self) -> int:
+        return len(self._seqs)

@@ -1,0 +1,124 @@
+"""The one outer loop of every stage: feed, decide, perform, and only then let the offset be committed.
+
+P6 lives here. An engine that is away makes the loop wait and try again, with the offset where it
+was; a record nobody can handle becomes a dead letter and the partition moves on; anything nobody
+foresaw ends the process, because an exception that leaves a Faust agent loses its record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, NoReturn
+
+import structlog
+
+from infra.clock import Clock
+from infra.ports import Bus, Outgoing, Record
+from pipeline import metrics
+from pipeline.batch import Batch, Buried, Stage
+from pipeline.progress import Progress
+from schemas.errors import Unavailable
+from schemas.topics import DEAD_LETTERS
+
+__all__ = ["StageRunner", "dead_letter"]
+
+log = structlog.get_logger(__name__)
+
+_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 5.0
+_EFFECTS_GRACE_S = 5.0
+EXIT_STAGE_FAILED = 3
+
+
+class StageRunner:
+    """Runs one stage over the partitions this process owns, each in a coroutine of its own."""
+
+    def __init__(self, stage: Stage[Any], bus: Bus, clock: Clock, progress: Progress) -> None:
+        self.stage = stage
+        self.progress = progress
+        self._bus = bus
+        self._clock = clock
+        self._metrics = metrics.stage(stage.name)
+
+    async def run_partition(self, chunks: AsyncIterator[Sequence[Record]]) -> None:
+        """Handle the chunks of one partition in order, until it is taken away (cancelled)."""
+        partition = -1
+        try:
+            async for records in chunks:
+                batch = Batch(records[0].topic, records[0].partition, records, self._clock.monotonic())
+                if partition < 0:
+                    partition = batch.partition
+                    first = records[0].offset
+                    await self._until_done(lambda first=first: self.stage.assign(partition, first))  # type: ignore[misc]
+                await self._handle(batch)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self._die(error)
+        finally:
+            if partition >= 0:
+                self.progress.forget(partition)
+                self.stage.revoke(partition)
+
+    async def _handle(self, batch: Batch) -> None:
+        started = time.perf_counter()
+        self.progress.begin(batch)
+        await self._until_done(lambda: self.stage.load(batch))
+        effects = self.stage.plan(batch)
+        if batch.buried:
+            letters = [dead_letter(self.stage.name, buried, self._clock.now_ms()) for buried in batch.buried]
+            await self._finish(lambda: self._bus.publish(letters))
+        await self._finish(lambda: self.stage.perform(effects))
+        self.progress.end(batch)
+        self._metrics.batch_done(batch, time.perf_counter() - started)
+
+    async def _finish(self, effect: Callable[[], Awaitable[None]]) -> None:
+        """Perform an effect even if the partition is taken away meanwhile, as long as it ends soon.
+
+        What was begun would otherwise land after the next owner has looked at the log.
+        """
+        task = asyncio.ensure_future(self._until_done(effect))
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task], timeout=_EFFECTS_GRACE_S)
+            task.cancel()
+            raise
+
+    async def _until_done(self, attempt: Callable[[], Awaitable[None]]) -> None:
+        """Call until it does not raise `Unavailable`, with a pause that doubles up to 5 s."""
+        pause_s = _PAUSE_S
+        while True:
+            try:
+                return await attempt()
+            except Unavailable as error:
+                self._metrics.retry()
+                log.warning("stage.waits", stage=self.stage.name, pause_s=pause_s, error=str(error))
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _die(self, error: BaseException) -> NoReturn:
+        """End the process at once: the offset stays, the supervisor starts a new one, nothing is lost."""
+        log.critical("stage.failed", stage=self.stage.name, error=repr(error), trace=traceback.format_exc())
+        os._exit(EXIT_STAGE_FAILED)
+
+
+def dead_letter(stage: str, buried: Buried, now_ms: int) -> Outgoing:
+    """The original record for im.dlq, untouched, with the reason in headers named as KIP-1034 names them."""
+    record, error = buried.record, buried.error
+    reasons = {
+        "__streams.errors.exception": type(error).__name__,
+        "__streams.errors.message": str(error)[:1_000],
+        "__streams.errors.stacktrace": "".join(traceback.format_exception(error))[-4_000:],
+        "__streams.errors.topic": record.topic,
+        "__streams.errors.partition": str(record.partition),
+        "__streams.errors.offset": str(record.offset),
+        "im-stage": stage,
+        "im-failed-at": str(now_ms),
+    }
+    headers = (*record.headers, *((name, text.encode()) for name, text in reasons.items()))
+    return Outgoing(DEAD_LETTERS, 0, record.value, record.key, headers)

@@ -1,0 +1,146 @@
+"""One worker process: some stages of the path, each with its own consumer group, on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+
+import faust
+import structlog
+from aiohttp import web
+from prometheus_client import generate_latest
+
+from infra.cassandra import CassandraHistory
+from infra.clock import SystemClock
+from infra.kafka import KafkaBus
+from infra.redis import RedisRouteTable
+from infra.settings import Settings
+from pipeline import metrics
+from pipeline.app import create_app, group_of
+from pipeline.progress import CLOCK_SKEW_MS, Progress
+from pipeline.stage import EXIT_STAGE_FAILED, StageRunner
+from pipeline.topology import Doors, StageSpec
+from schemas.errors import Unavailable
+
+__all__ = ["Worker"]
+
+log = structlog.get_logger(__name__)
+
+_REPORT_INTERVAL_S = 0.5
+_STALL_S = 20.0
+_STOP_TIMEOUT_S = 10.0
+
+
+@dataclass(slots=True)
+class _Running:
+    spec: StageSpec
+    runner: StageRunner
+    app: faust.App
+
+
+class Worker:
+    """Four verbs: `startup`, `serve`, `drain`, `shutdown`."""
+
+    def __init__(self, settings: Settings, specs: list[StageSpec]) -> None:
+        self._settings = settings
+        self._specs = specs
+        self._clock = SystemClock()
+        self._bus = KafkaBus(settings, client_id=settings.worker_id)
+        self._routes = RedisRouteTable(settings, self._clock)
+        self._history = CassandraHistory(settings)
+        self._running: list[_Running] = []
+        self._web: web.AppRunner | None = None
+
+    async def startup(self) -> None:
+        """Open the doors, then join the groups. Raises `Unavailable` naming the engine that does not answer."""
+        await self._bus.startup()
+        await self._routes.startup()
+        await self._history.startup()
+        doors = Doors(self._settings, self._clock, self._bus, self._routes, self._history)
+        for spec in self._specs:
+            stage = spec.build(doors)
+            await stage.startup()
+            runner = StageRunner(stage, self._bus, self._clock, Progress())
+            app = create_app(spec.name, spec.reads, self._settings, runner.run_partition)
+            self._running.append(_Running(spec, runner, app))
+        await asyncio.gather(*(running.app.start() for running in self._running))
+        await self._serve_probes()
+        log.info("worker.ready", stages=[spec.name for spec in self._specs])
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Report progress until told to stop. A stage that has died or stalled ends the process."""
+        while not stop.is_set():
+            for running in self._running:
+                if running.app.crashed or running.app.should_stop:
+                    log.critical("worker.stage_stopped", stage=running.spec.name)
+                    os._exit(EXIT_STAGE_FAILED)
+                try:
+                    await self._report(running)
+                except Unavailable as error:
+                    log.warning("worker.cannot_report", stage=running.spec.name, error=str(error))
+            try:
+                await asyncio.wait_for(stop.wait(), _REPORT_INTERVAL_S)
+            except TimeoutError:
+                continue
+
+    async def drain(self) -> None:
+        """Leave the groups: what is under way ends, its offsets are committed, the partitions move on."""
+        await asyncio.gather(*(self._stop(running.app) for running in self._running))
+
+    async def shutdown(self) -> None:
+        """Close the doors."""
+        if self._web is not None:
+            await self._web.cleanup()
+        await self._bus.shutdown()
+        await self._routes.shutdown()
+        await self._history.shutdown()
+
+    async def _stop(self, app: faust.App) -> None:
+        try:
+            async with asyncio.timeout(_STOP_TIMEOUT_S):
+                await app.stop()
+        except TimeoutError:
+            log.warning("worker.slow_stop", stage=app.conf.id)
+
+    async def _report(self, running: _Running) -> None:
+        """Publish the stage's watermarks, and end the process if a partition does not move any more."""
+        spec, progress = running.spec, running.runner.progress
+        owned = {tp.partition for tp in running.app.consumer.assignment() if tp.topic == spec.reads}
+        if not owned:
+            return
+        now_ms = self._clock.now_ms()
+        if spec.upstream is None:
+            upstream = dict.fromkeys(owned, now_ms - CLOCK_SKEW_MS)
+        else:
+            known = await self._routes.watermarks(spec.upstream)
+            upstream = {p: known[p] for p in owned if p in known}
+        ends = await self._bus.ends(spec.reads)
+        committed = await self._bus.committed(group_of(spec.name), spec.reads)
+        progress.idle(ends, committed, upstream)
+        marks = {p: ms for p, ms in progress.watermarks().items() if p in owned}
+        if marks:
+            await self._routes.set_watermarks(spec.name, marks)
+        for partition, mark in marks.items():
+            metrics.watermark_age_s.labels(spec.name, str(partition)).set(max(0, now_ms - mark) / 1000)
+        stalled = progress.stalled(owned, ends, committed, self._clock.monotonic(), _STALL_S)
+        if stalled:
+            log.critical("worker.stalled", stage=spec.name, partitions=sorted(stalled))
+            os._exit(EXIT_STAGE_FAILED)
+
+    async def _serve_probes(self) -> None:
+        if not self._settings.worker_port:
+            return
+        app = web.Application()
+        app.add_routes([web.get("/livez", _livez), web.get("/readyz", _livez), web.get("/metrics", _metrics)])
+        self._web = web.AppRunner(app, access_log=None)
+        await self._web.setup()
+        await web.TCPSite(self._web, self._settings.host, self._settings.worker_port).start()
+
+
+async def _livez(_: web.Request) -> web.Response:
+    return web.Response(text="ok\n")
+
+
+async def _metrics(_: web.Request) -> web.Response:
+    return web.Response(body=generate_latest(), content_type="text/plain", charset="utf-8")
