@@ -34,9 +34,15 @@ class Settings(BaseSettings):
 
     # Engines
     data_dir: Path = Path(".skein")
+    jars_dir: Path = Path(".skein/jars")
+    """Where the jars of Kafka and Cassandra are kept; they outlive `im reset`, and tests share them."""
     kafka: str = "127.0.0.1:19092"
     kafka_controller_port: Port = 19093
     redis: str = "redis://127.0.0.1:16379/0"
+    redis_cluster: bool = False
+    """Whether `redis` names a node of a Redis Cluster."""
+    redis_timeout_s: PositiveSeconds = 0.5
+    """For one answer of Redis. A call takes at most four times as long: two tries of two round trips."""
     cassandra: str = "127.0.0.1:19042"
     cassandra_storage_port: Port = 17000
     keyspace: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")] = "skein"
@@ -51,6 +57,8 @@ class Settings(BaseSettings):
     port: Port = 8080
     gateways: Positive = 1
     """How many gateways `im run` starts, on consecutive ports from `port`."""
+    demo: Literal["on", "off"] = "off"
+    """`on` lets anybody log in to the chat page as a demo user. `im run` sets it for its gateways."""
     lease_s: PositiveSeconds = 6.0
     heartbeat_s: Positive = 30
     max_frame_bytes: Positive = 65_536
@@ -76,11 +84,15 @@ class Settings(BaseSettings):
     dedupe_window_s: Positive = 300
     fanout_threshold_members: Positive = 200
     """Write-diffusion up to this many members, read-diffusion above."""
+    receipts_max_members: Positive = 50
+    """Groups with more members tell nobody who read what; cursors are kept all the same."""
     session_timeout_s: PositiveSeconds = 6.0
     commit_interval_s: PositiveSeconds = 0.5
     cassandra_batch_rows: Positive = 20
     cassandra_batch_bytes: Positive = 32_768
     cassandra_inflight: Positive = 64
+    cassandra_timeout_s: PositiveSeconds = 3.0
+    """What one request to Cassandra may take."""
 
     # What is watched
     log_level: Literal["debug", "info", "warning", "error"] = "info"

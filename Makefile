@@ -1,0 +1,58 @@
+# Everything a person types. Each target does the set-up that it needs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check lock bench reset clean chromium
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV := $(shell command -v uv || echo .skein/tools/bin/uv)
+BIN := .venv/bin
+READY := .venv/.ready
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+setup: $(READY) ## make the environment from requirements.lock
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null \
+	  || { echo "✘ Python 3.11 is needed → apt-get install python3.11, or make PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "✘ the venv module of Python is needed → apt-get install python3-venv"; exit 2; }
+	@command -v $(UV) >/dev/null \
+	  || { $(PYTHON) -m venv .skein/tools && .skein/tools/bin/pip install -q --disable-pip-version-check uv; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv --without-pip .venv
+	$(UV) pip sync -q --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install -q --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+run: $(READY) ## run everything on this machine: engines, gateway, workers; Ctrl-C stops it
+	@$(BIN)/im run
+
+test: $(READY) chromium ## the whole suite: fast tests first, then on real engines and in a real browser
+	$(BIN)/pytest -q -m "not acceptance and not browser and not load"
+	$(BIN)/pytest -q -m "(acceptance or browser) and not load"
+
+check: $(READY) ## ruff, strict mypy, import borders
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/test_architecture.py
+
+lock: ## choose versions anew and write requirements.lock
+	$(UV) pip compile -q --python-version 3.11 --extra server --extra dev --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate --upgrade -o requirements.lock pyproject.toml
+
+bench: $(READY) ## load what `make run` runs, and report latency and losses
+	$(BIN)/im bench
+
+reset: $(READY) ## forget the data of `make run` (asks first)
+	@$(BIN)/im reset
+
+clean: ## remove the environment and every cache, but no data
+	rm -rf .venv .skein/tools .mypy_cache .pytest_cache .ruff_cache .hypothesis reports
+
+chromium:
+	@command -v chromium >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get install -yqq --no-install-recommends chromium >/dev/null \
+	    || { apt-get update -qq && apt-get install -yqq --no-install-recommends chromium >/dev/null; }; \
+	else echo "✘ chromium not found, the browser tests need it → sudo apt-get install chromium"; exit 2; fi

@@ -1,0 +1,89 @@
+"""Where things listen: addresses read from settings, free ports, and who is in the way."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from infra.settings import Settings
+from schemas.errors import SettingsError
+
+__all__ = ["Address", "free_ports", "is_free", "local_addresses", "parse_address", "with_free_ports"]
+
+
+class Address(NamedTuple):
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def parse_address(text: str, variable: str) -> Address:
+    """Read `host:port` or `scheme://host:port/…`. Raises `SettingsError` that names the variable."""
+    try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise SettingsError(f"{variable}: {error} (given: {text!r})") from error
+    if not host or not port:
+        raise SettingsError(f"{variable}: a host and a port are needed (given: {text!r})")
+    return Address(host, port)
+
+
+def local_addresses(settings: Settings) -> Mapping[str, Address]:
+    """The addresses that the local engines listen on, by the setting that moves each.
+
+    Raises `SettingsError` for an engine that is set to be elsewhere: the stack starts none on other machines.
+    """
+    addresses = {
+        "IM_KAFKA": parse_address(settings.kafka, "IM_KAFKA"),
+        "IM_KAFKA_CONTROLLER_PORT": Address("127.0.0.1", settings.kafka_controller_port),
+        "IM_REDIS": parse_address(settings.redis, "IM_REDIS"),
+        "IM_CASSANDRA": parse_address(settings.cassandra, "IM_CASSANDRA"),
+        "IM_CASSANDRA_STORAGE_PORT": Address("127.0.0.1", settings.cassandra_storage_port),
+    }
+    for variable, address in addresses.items():
+        if address.host not in ("127.0.0.1", "localhost"):
+            raise SettingsError(f"{variable}: the local stack is on 127.0.0.1 only (given: {address.host!r})")
+    return addresses
+
+
+def is_free(address: Address) -> bool:
+    """Whether a server could listen there now; a port in TIME_WAIT counts as free, as it does for servers."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError:
+            return False
+    return True
+
+
+def free_ports(count: int) -> list[int]:
+    """That many different ports that nobody listens on. Another process may still take one before you do."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def with_free_ports(settings: Settings) -> Settings:
+    """The same settings with every engine and the (only) gateway on a free port of this machine."""
+    kafka, controller, redis, cassandra, storage, gateway = free_ports(6)
+    return settings.model_copy(
+        update={
+            "kafka": f"127.0.0.1:{kafka}",
+            "kafka_controller_port": controller,
+            "redis": f"redis://127.0.0.1:{redis}/0",
+            "cassandra": f"127.0.0.1:{cassandra}",
+            "cassandra_storage_port": storage,
+            "host": "127.0.0.1",
+            "port": gateway,
+            "gateways": 1,
+        }
+    )

@@ -1,0 +1,153 @@
+"""The gateways and workers as children of this process, on engines that run."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Final, Self
+
+from pydantic import SecretStr
+
+from infra.settings import Settings
+from infra.stack.addresses import Address, free_ports
+from infra.stack.environment import child_environment
+from infra.stack.local import LocalStack
+from infra.stack.probes import http_probe
+from infra.stack.process import ChildSpec
+from infra.stack.progress import Steps, silent_steps
+from infra.stack.secret import ensure_secret
+from infra.stack.supervisor import Supervisor, together
+from infra.tokens import mint_token
+from schemas.errors import SettingsError
+
+__all__ = ["WORKERS", "System", "gateway_addresses"]
+
+WORKERS: Final = (
+    ("worker-1", ("moderation", "sequencing", "fanout")),
+    ("worker-2", ("persistence", "receipts")),
+)
+"""Which stages share a process: those a sender waits for, and those that may fall behind under load."""
+DEMO: Final = {"demo": "on"}
+START_TIMEOUT_S: Final = 60.0
+
+
+def gateway_addresses(settings: Settings) -> Mapping[str, Address]:
+    """The addresses of all gateways, by gateway id."""
+    if settings.port + settings.gateways > 65_536:
+        raise SettingsError(f"IM_PORT: {settings.gateways} gateways need as many ports from {settings.port}")
+    return {
+        f"gw-{number}": Address(settings.host, settings.port + number - 1)
+        for number in range(1, settings.gateways + 1)
+    }
+
+
+class System:
+    """`async with System(stack) as system:` — a message can pass the whole path.
+
+    Gateways and workers that end are started again. Leaving the block ends the gateways first, so that
+    clients are sent away before what serves them is gone, then the workers.
+    """
+
+    def __init__(self, stack: LocalStack, steps: Steps | None = None) -> None:
+        self._secret = ensure_secret(stack.settings)
+        self.settings = stack.settings.model_copy(update={"auth_secret": SecretStr(self._secret)})
+        self._stack = stack
+        self._steps = steps or silent_steps()
+        self._exit = AsyncExitStack()
+
+    @property
+    def addresses(self) -> Mapping[str, Address]:
+        return gateway_addresses(self.settings)
+
+    @property
+    def pids(self) -> Mapping[str, int]:
+        """The process id of everything that runs, by name."""
+        return {name: pid for part in self._parts for name, pid in part.pids.items()}
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as entered:
+            self._workers = await entered.enter_async_context(Supervisor(self._steps.note))
+            self._gateways = await entered.enter_async_context(Supervisor(self._steps.note))
+            await together(
+                *(self._start(self._workers, spec, what) for spec, what in self._worker_specs()),
+                *(self._start(self._gateways, spec, what) for spec, what in self._gateway_specs()),
+            )
+            self._exit = entered.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._exit.aclose()
+
+    def token(self, user: str, role: str | None = None) -> str:
+        """A token for this system that is good for a day."""
+        return mint_token(self._secret, user, now_s=int(time.time()), role=role)
+
+    def kill(self, name: str) -> None:
+        """End a gateway, worker or engine as a crash would; it is started again by itself."""
+        self._part_of(name).kill(name)
+
+    async def restart(self, name: str) -> None:
+        """Stop a gateway, worker or engine in its own time, start it, return when it is ready."""
+        await self._part_of(name).restart(name)
+
+    async def wait_ready(self, name: str) -> None:
+        """Return once it is ready (again)."""
+        await self._part_of(name).wait_ready(name)
+
+    async def wait_failed(self) -> None:
+        """Wait until something keeps ending; raises `Unavailable` that names it."""
+        await together(*(part.wait_failed() for part in self._parts))
+
+    @property
+    def _parts(self) -> tuple[Supervisor, ...]:
+        return self._gateways, self._workers, self._stack.engines
+
+    def _part_of(self, name: str) -> Supervisor:
+        return next((part for part in self._parts if name in part), self._gateways)
+
+    async def _start(self, part: Supervisor, spec: ChildSpec, what: str) -> None:
+        with self._steps.step(spec.name, what):
+            await part.start(spec)
+
+    def _gateway_specs(self) -> list[tuple[ChildSpec, str]]:
+        return [
+            (
+                self._spec(name, ("gateway",), address, {"gateway_id": name, "port": address.port, **DEMO}),
+                str(address),
+            )
+            for name, address in self.addresses.items()
+        ]
+
+    def _worker_specs(self) -> list[tuple[ChildSpec, str]]:
+        first = self.settings.worker_port
+        ports = range(first, first + len(WORKERS)) if first else free_ports(len(WORKERS))
+        return [
+            (
+                self._spec(
+                    name,
+                    ("worker", *stages),
+                    Address("127.0.0.1", port),
+                    {"worker_id": name, "worker_port": port},
+                ),
+                " ".join(stages),
+            )
+            for (name, stages), port in zip(WORKERS, ports, strict=True)
+        ]
+
+    def _spec(
+        self, name: str, arguments: tuple[str, ...], address: Address, own: Mapping[str, object]
+    ) -> ChildSpec:
+        return ChildSpec(
+            name=name,
+            argv=(sys.executable, "-m", "infra.cli", *arguments),
+            log=self.settings.data_dir.absolute() / "log" / f"{name}.log",
+            ready=http_probe(address),
+            env=child_environment(self.settings.model_copy(update=own), os.environ),
+            start_timeout_s=START_TIMEOUT_S,
+        )
