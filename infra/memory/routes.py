@@ -1,0 +1,189 @@
+"""The route table in memory: the twin of `infra/redis.py`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from infra.clock import Clock
+from infra.ports import Attached, Head, Inbox, Route
+from infra.routes import MAX_DEVICES, LiveGateways, newest_heads, serialize_route, trim_inbox
+
+__all__ = ["MemoryRouteTable"]
+
+
+@dataclass(slots=True)
+class _User:
+    routes: dict[str, Route] = field(default_factory=dict)
+    changed: dict[str, int] = field(default_factory=dict)
+    complete_from_ms: int | None = None
+    large: set[str] = field(default_factory=set)
+
+    def touch(self, changed: Mapping[str, int]) -> None:
+        """Raise inbox entries, and drop the oldest ones beyond the bound."""
+        for conversation_id, at_ms in changed.items():
+            self.changed[conversation_id] = max(at_ms, self.changed.get(conversation_id, at_ms))
+        self.changed, trimmed_to_ms = trim_inbox(self.changed)
+        if self.complete_from_ms is not None:
+            self.complete_from_ms = max(self.complete_from_ms, trimmed_to_ms)
+
+    def stored(self) -> list[str]:
+        return [serialize_route(route) for route in self.routes.values()]
+
+
+class MemoryRouteTable:
+    """`ports.RouteTable` for one process. Only leases expire, and no answer is older than its call."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.flush()
+
+    def flush(self) -> None:
+        """Lose everything, as a Redis that was flushed or restarted does."""
+        self._leases: dict[str, tuple[str, float]] = {}
+        self._users: defaultdict[str, _User] = defaultdict(_User)
+        self._heads: dict[str, Head] = {}
+        self._readers: defaultdict[str, set[str]] = defaultdict(set)
+        self._filled: set[str] = set()
+        self._watermarks: dict[tuple[str, int], int] = {}
+
+    async def startup(self) -> None:
+        """Nothing to open."""
+
+    async def shutdown(self) -> None:
+        """Nothing to close."""
+
+    # Leases and routes
+
+    async def renew_lease(self, gateway_id: str, boot_id: str, ttl_s: float) -> bool:
+        held = self._live().boots.get(gateway_id) == boot_id
+        self._leases[gateway_id] = (boot_id, self._clock.monotonic() + ttl_s)
+        return held
+
+    async def drop_lease(self, gateway_id: str, boot_id: str) -> None:
+        if self._live().boots.get(gateway_id) == boot_id:
+            del self._leases[gateway_id]
+
+    async def attach(self, routes: Sequence[tuple[str, Route]]) -> list[Attached]:
+        return [self._attach(self._users[user_id], route) for user_id, route in routes]
+
+    def _attach(self, user: _User, route: Route) -> Attached:
+        replaced = user.routes.get(route.device_id)
+        user.routes[route.device_id] = route
+        if len(user.routes) > MAX_DEVICES:
+            oldest = min(user.routes.values(), key=lambda held: held.since_ms)
+            del user.routes[oldest.device_id]
+        if replaced is not None and replaced.session_id == route.session_id:
+            replaced = None
+        return Attached(replaced, sorted(user.large))
+
+    async def detach(self, routes: Sequence[tuple[str, Route]]) -> None:
+        for user_id, route in routes:
+            held = self._users[user_id].routes.get(route.device_id)
+            if held is not None and _session(held) == _session(route):
+                del self._users[user_id].routes[route.device_id]
+
+    async def live_gateways(self) -> dict[str, str]:
+        return self._live().boots
+
+    async def routes_of(self, user_ids: Sequence[str]) -> dict[str, list[Route]]:
+        boots = self._live().boots
+        found = {
+            user_id: [r for r in self._users[user_id].routes.values() if boots.get(r.gateway_id) == r.boot_id]
+            for user_id in user_ids
+        }
+        return {user_id: routes for user_id, routes in found.items() if routes}
+
+    # Fan-out
+
+    async def index(
+        self, touched: Mapping[str, Mapping[str, int]], heads: Mapping[str, Head]
+    ) -> dict[str, tuple[str, ...]]:
+        for conversation_id, head in heads.items():
+            held = self._heads.get(conversation_id)
+            if held is None or held.seq < head.seq:
+                self._heads[conversation_id] = head
+        live = self._live()
+        located: dict[str, tuple[str, ...]] = {}
+        for user_id, changed in touched.items():
+            self._users[user_id].touch(changed)
+            located[user_id] = live.gateways_of(self._users[user_id].stored())
+        return {user_id: gateways for user_id, gateways in located.items() if gateways}
+
+    async def readers(self, conversation_id: str) -> tuple[str, ...] | None:
+        if conversation_id not in self._filled:
+            return None
+        return self._live().among(self._readers[conversation_id])
+
+    async def fill_readers(self, conversation_id: str, members: Sequence[str]) -> tuple[str, ...]:
+        self._filled.add(conversation_id)
+        return await self.join_readers(conversation_id, members)
+
+    async def join_readers(self, conversation_id: str, users: Sequence[str]) -> tuple[str, ...]:
+        for user_id in users:
+            self._users[user_id].large.add(conversation_id)
+        gateway_ids = self._gateways_of(users)
+        self._readers[conversation_id] |= gateway_ids
+        return self._live().among(gateway_ids)
+
+    async def leave_readers(self, conversation_id: str, users: Sequence[str]) -> tuple[str, ...]:
+        for user_id in users:
+            self._users[user_id].large.discard(conversation_id)
+        return self._live().among(self._gateways_of(users))
+
+    async def add_reader(self, conversation_ids: Sequence[str], gateway_id: str) -> None:
+        for conversation_id in conversation_ids:
+            self._readers[conversation_id].add(gateway_id)
+
+    # Sync
+
+    async def inbox(self, user_id: str, since_ms: int) -> Inbox:
+        user = self._users[user_id]
+        newest, _ = trim_inbox(user.changed)
+        changed = {name: at_ms for name, at_ms in newest.items() if at_ms >= since_ms}
+        complete = user.complete_from_ms is not None and user.complete_from_ms <= max(since_ms, 0)
+        return Inbox(complete, changed, sorted(user.large))
+
+    async def restore_inbox(self, user_id: str, changed: Mapping[str, int], complete: bool) -> None:
+        user = self._users[user_id]
+        newest, complete_from_ms = trim_inbox(changed)
+        if complete:
+            user.complete_from_ms = complete_from_ms
+        user.touch(newest)
+
+    async def pulse(self, users: Sequence[tuple[str, int]]) -> list[dict[str, int]]:
+        return [
+            newest_heads({*self._users[user_id].changed, *self._users[user_id].large}, self._heads, since_ms)
+            for user_id, since_ms in users
+        ]
+
+    async def heads(self, conversation_ids: Sequence[str]) -> dict[str, Head]:
+        return {name: self._heads[name] for name in conversation_ids if name in self._heads}
+
+    # Watermarks
+
+    async def set_watermarks(self, stage: str, done: Mapping[int, int]) -> None:
+        for partition, at_ms in done.items():
+            self._watermarks[stage, partition] = at_ms
+
+    async def watermarks(self, stage: str) -> dict[int, int]:
+        return {number: at_ms for (name, number), at_ms in self._watermarks.items() if name == stage}
+
+    async def watermark(self, stages: Sequence[str], partitions: int) -> int:
+        return min(
+            self._watermarks.get((stage, partition), 0) for stage in stages for partition in range(partitions)
+        )
+
+    # Behind them
+
+    def _live(self) -> LiveGateways:
+        now = self._clock.monotonic()
+        return LiveGateways({name: boot_id for name, (boot_id, until) in self._leases.items() if until > now})
+
+    def _gateways_of(self, users: Sequence[str]) -> set[str]:
+        return {route.gateway_id for user_id in users for route in self._users[user_id].routes.values()}
+
+
+def _session(route: Route) -> tuple[str, str, str]:
+    return route.gateway_id, route.boot_id, route.session_id

@@ -1,0 +1,92 @@
+"""Who is alive: the leases of the gateways in Redis, read at most once a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol, TypeVar
+
+from infra import redis_scripts as scripts
+from infra.clock import Clock
+from infra.redis_scripts import Command, run
+from infra.routes import LiveGateways
+from schemas.keys import GATEWAYS_KEY, lease_key
+
+__all__ = ["Calls", "RedisLeases"]
+
+T = TypeVar("T")
+
+_KNOWN_FOR_S: Final = 1.0
+_FORGET_AFTER_S: Final = 600.0
+
+
+class Calls(Protocol):
+    """What of `redis_calls.RedisCalls` the leases need."""
+
+    async def call(self, commands: Iterable[Command], tries: int = ...) -> list[Any]: ...
+
+
+class RedisLeases:
+    """Takes and gives up leases, and judges by them. A lease taken or dropped here is seen here at once."""
+
+    def __init__(self, redis: Calls, clock: Clock) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._renewed: set[tuple[str, str]] = set()
+        self._live = LiveGateways({})
+        self._known_until = clock.monotonic()
+        self._absent_since: dict[str, float] = {}
+
+    async def renew(self, gateway_id: str, boot_id: str, ttl_s: float) -> bool:
+        """As `ports.RouteTable.renew_lease`; after a failure it says False once, since the answer that
+        was lost may have been that."""
+        lease = (gateway_id, boot_id)
+        certain = lease in self._renewed
+        self._renewed.discard(lease)
+        renew = run(scripts.RENEW_LEASE, [lease_key(gateway_id)], [boot_id, int(ttl_s * 1000)])
+        held, _ = await self._redis.call([renew, ("SADD", GATEWAYS_KEY, gateway_id)], tries=1)
+        self._renewed.add(lease)
+        if not (held and certain):
+            self._known_until = self._clock.monotonic()
+        return bool(held and certain)
+
+    async def drop(self, gateway_id: str, boot_id: str) -> None:
+        """As `ports.RouteTable.drop_lease`."""
+        self._renewed.discard((gateway_id, boot_id))
+        await self._redis.call([run(scripts.DROP_LEASE, [lease_key(gateway_id)], [boot_id])])
+        self._known_until = self._clock.monotonic()
+
+    async def live(self) -> LiveGateways:
+        """The leases, at most a second old."""
+        now = self._clock.monotonic()
+        if now >= self._known_until:
+            self._live = LiveGateways(await self._read(now))
+            self._known_until = now + _KNOWN_FOR_S
+        return self._live
+
+    async def judge(self, verdict: Callable[[LiveGateways], T]) -> T:
+        """A verdict over what was just read from Redis.
+
+        A gateway may have begun after the leases were read, and then its first users would count as
+        absent: so at an unknown lease they are read once more. One that is dead costs this once a second.
+        """
+        live = await self.live()
+        first = verdict(live)
+        unknown = live.strangers - live.dead
+        if not unknown:
+            return first
+        self._known_until = self._clock.monotonic()
+        live = await self.live()
+        second = verdict(live)
+        live.dead |= unknown & live.strangers
+        return second
+
+    async def _read(self, now: float) -> dict[str, str]:
+        (known,) = await self._redis.call([("SMEMBERS", GATEWAYS_KEY)])
+        boots = await self._redis.call([("GET", lease_key(gateway_id)) for gateway_id in known])
+        held = {name: boot_id for name, boot_id in zip(known, boots, strict=True) if boot_id is not None}
+        absent = {name: self._absent_since.get(name, now) for name in known if name not in held}
+        # A gateway that is forgotten by mistake is known again at its next renewal.
+        if gone := [name for name, since in absent.items() if now - since >= _FORGET_AFTER_S]:
+            await self._redis.call([("SREM", GATEWAYS_KEY, *gone)])
+        self._absent_since = absent
+        return held

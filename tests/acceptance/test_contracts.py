@@ -1,0 +1,75 @@
+"""The engines hold what the ports promise: the checks that their memory twins pass, on the real ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from infra.cassandra import CassandraHistory
+from infra.clock import ManualClock
+from infra.kafka import KafkaBus
+from infra.redis import RedisRouteTable
+from infra.settings import Settings
+from tests.contracts import bus, history, route_table
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="module")]
+
+
+def name_of(check: object) -> str:
+    return getattr(check, "__name__", "")
+
+
+@pytest.fixture(scope="module")
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def redis_table(engines: Settings, clock: ManualClock) -> AsyncIterator[RedisRouteTable]:
+    table = RedisRouteTable(engines, clock)
+    await table.startup()
+    yield table
+    await table.shutdown()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def kafka_bus(engines: Settings) -> AsyncIterator[KafkaBus]:
+    log = KafkaBus(engines)
+    await log.startup()
+    yield log
+    await log.shutdown()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def cassandra_history(engines: Settings) -> AsyncIterator[CassandraHistory]:
+    store = CassandraHistory(engines)
+    await store.startup()
+    yield store
+    await store.shutdown()
+
+
+@pytest.mark.parametrize("check", route_table.CHECKS, ids=name_of)
+async def test_redis(check: route_table.Check, redis_table: RedisRouteTable, clock: ManualClock) -> None:
+    """The route table in Redis passes the check."""
+
+    async def elapse(seconds: float) -> None:
+        # Leases run out by Redis's clock; what the table remembers of them grows old by ours.
+        await asyncio.sleep(seconds)
+        clock.advance(seconds + 1)
+
+    await check(redis_table, elapse)
+
+
+@pytest.mark.parametrize("check", bus.CHECKS, ids=name_of)
+async def test_kafka(check: bus.Check, kafka_bus: KafkaBus) -> None:
+    """The log in Kafka passes the check."""
+    await check(kafka_bus)
+
+
+@pytest.mark.parametrize("check", history.CHECKS, ids=name_of)
+async def test_cassandra(check: history.Check, cassandra_history: CassandraHistory) -> None:
+    """The history in Cassandra passes the check."""
+    await check(cassandra_history)

@@ -1,0 +1,122 @@
+"""infra/stack/supervisor.py with real children that live for moments."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from infra.stack.process import ChildSpec
+from infra.stack.supervisor import Supervisor, together
+from schemas.errors import BadInput, Unavailable
+
+SLEEP = "import time; time.sleep(600)"
+
+
+async def yes() -> bool:
+    return True
+
+
+def spec_of(tmp_path: Path, code: str = SLEEP, name: str = "child") -> ChildSpec:
+    return ChildSpec(name, (sys.executable, "-c", code), tmp_path / f"{name}.log", yes)
+
+
+async def test_leaving_stops_every_child(tmp_path: Path) -> None:
+    """No child is left when the block ends."""
+    async with Supervisor(lambda _: None) as supervisor:
+        await together(
+            supervisor.start(spec_of(tmp_path, name="a")), supervisor.start(spec_of(tmp_path, name="b"))
+        )
+        processes = [psutil.Process(pid) for pid in supervisor.pids.values()]
+
+    assert len(processes) == 2
+    assert not any(process.is_running() for process in processes)
+
+
+async def test_leaving_by_an_error_stops_every_child(tmp_path: Path) -> None:
+    """However the block ends."""
+    processes: list[psutil.Process] = []
+
+    async def fail_after_start() -> None:
+        async with Supervisor(lambda _: None) as supervisor:
+            await supervisor.start(spec_of(tmp_path))
+            processes.append(psutil.Process(supervisor.pids["child"]))
+            raise Unavailable("later")
+
+    with pytest.raises(Unavailable, match="later"):
+        await fail_after_start()
+    assert [process.is_running() for process in processes] == [False]
+
+
+async def test_a_killed_child_comes_back(tmp_path: Path) -> None:
+    """A crash is told to a person and mended."""
+    told: list[str] = []
+    async with Supervisor(told.append) as supervisor:
+        await supervisor.start(spec_of(tmp_path))
+        before = supervisor.pids["child"]
+        supervisor.kill("child")
+        await supervisor.wait_ready("child")
+
+        assert supervisor.pids["child"] != before
+        assert "child ended with signal 9 (SIGKILL), starting it again" in told[0]
+
+
+async def test_restart_replaces_a_child_without_alarm(tmp_path: Path) -> None:
+    """A restart on purpose is no crash."""
+    told: list[str] = []
+    async with Supervisor(told.append) as supervisor:
+        await supervisor.start(spec_of(tmp_path))
+        before = supervisor.pids["child"]
+        await supervisor.restart("child")
+
+        assert supervisor.pids["child"] != before
+    assert told == []
+
+
+async def test_a_child_that_keeps_ending_is_given_up(tmp_path: Path) -> None:
+    """The error names it and shows the end of its log."""
+    delays = [0.0, 0.0, 0.0, None]
+    async with Supervisor(lambda _: None, delays.__getitem__) as supervisor:
+        await supervisor.start(spec_of(tmp_path, "import sys; sys.exit('out of luck')"))
+
+        with pytest.raises(Unavailable, match=r"child ended 3 times in a row(.|\n)*out of luck"):
+            await asyncio.wait_for(supervisor.wait_failed(), 60)
+
+
+async def test_names_are_unique(tmp_path: Path) -> None:
+    """A second child of the same name would be lost from sight."""
+    async with Supervisor(lambda _: None) as supervisor:
+        await supervisor.start(spec_of(tmp_path))
+
+        with pytest.raises(BadInput, match="already kept"):
+            await supervisor.start(spec_of(tmp_path))
+
+
+async def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
+    """A slip in a name is easy to mend."""
+    async with Supervisor(lambda _: None) as supervisor:
+        await supervisor.start(spec_of(tmp_path))
+
+        with pytest.raises(BadInput, match="no child is named kid; there are: child"):
+            supervisor.kill("kid")
+
+
+async def test_together_raises_the_first_failure_alone() -> None:
+    """The others are stopped, and no group of errors is shown to a person."""
+    stopped = asyncio.Event()
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    async def fail() -> None:
+        raise Unavailable("the first")
+
+    with pytest.raises(Unavailable, match="the first"):
+        await together(wait(), fail())
+    assert stopped.is_set()
