@@ -55,7 +55,11 @@ class Log:
 
     async def store(self, count: int) -> None:
         """Persistence has written the first records and committed behind them."""
-        rows = [row for record in self.bus.records("im.messages")[:count] for row in rows_of(MESSAGE.decode(record.value))]
+        rows = [
+            row
+            for record in self.bus.records("im.messages")[:count]
+            for row in rows_of(MESSAGE.decode(record.value))
+        ]
         await self.history.write(rows)
         self.bus.commit("im.persistence", "im.messages", 0, count)
 
@@ -157,14 +161,16 @@ def test_a_record_that_is_no_accepted_is_buried_and_the_next_goes_on() -> None:
 SENDS = st.lists(
     st.tuples(st.sampled_from(["d:alice:bob", "g:tea", "g:mate"]), st.integers(0, 6)), min_size=1, max_size=25
 )
-CRASHES = st.lists(st.tuples(st.integers(0, 25), st.integers(1, 6), st.booleans(), st.integers(0, 25)), max_size=6)
+CRASHES = st.lists(
+    st.tuples(st.integers(0, 25), st.integers(1, 6), st.booleans(), st.integers(0, 25)), max_size=6
+)
 
 
 @given(SENDS, CRASHES)
 def test_restarts_zombies_and_repeats_change_nothing(
     sends: list[tuple[str, int]], crashes: list[tuple[int, int, bool, int]]
 ) -> None:
-    """Workers that start anywhere behind, stop anywhere, overlap and write again yield the order of one run."""
+    """Workers that start behind, stop anywhere, overlap and write again yield the order of one run."""
     calm, wild = Log(), Log()
     for log in (calm, wild):
         for conversation_id, number in sends:
