@@ -16,7 +16,13 @@ from typing import Any, Final
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    KafkaError,
+    NotCoordinatorForGroupError,
+    TopicAlreadyExistsError,
+)
 
 from infra.partitioning import murmur2_partition
 from infra.ports import Outgoing, Record
@@ -34,6 +40,11 @@ _REQUEST_TIMEOUT_S: Final = 10.0
 _RETRY_PAUSE_S: Final = 0.2
 _BACKLOG_RECORDS: Final = 200_000
 _READ_RECORDS: Final = 5_000
+_COORDINATOR_AWAY: Final = (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
 _NO_HEADERS: Final[list[tuple[str, bytes]]] = []
 
 
@@ -51,13 +62,14 @@ class _Parcel:
 class _Lane:
     """What waits for one partition: records in order, each with its parcel."""
 
-    __slots__ = ("partition", "queue", "running", "topic")
+    __slots__ = ("found", "partition", "queue", "running", "topic")
 
     def __init__(self, topic: str, partition: int) -> None:
         self.topic = topic
         self.partition = partition
         self.queue: deque[tuple[Outgoing, _Parcel]] = deque()
         self.running = False
+        self.found = False
 
 
 class KafkaBus:
@@ -190,16 +202,24 @@ class KafkaBus:
                 count += 1
             try:
                 async with asyncio.timeout(_REQUEST_TIMEOUT_S):
+                    if (
+                        not lane.found
+                        and lane.topic not in (await producer.client.fetch_all_metadata()).topics()
+                    ):
+                        # Only a gateway's topic can be missing: all others were checked at start.
+                        log.error("publish.no_such_topic", topic=lane.topic, dropped=count)
+                        return count
+                    lane.found = True
                     await (await producer.send_batch(batch, lane.topic, partition=lane.partition))
-                return count
-            except UnknownTopicOrPartitionError:
-                # Only a gateway's topic can be missing: all others were checked at start.
-                log.error("publish.no_such_topic", topic=lane.topic, dropped=count)
                 return count
             except (KafkaError, TimeoutError, AssertionError, AttributeError, OSError) as error:
                 # AssertionError, AttributeError: what a poisoned aiokafka producer raises (pitfalls 22, 24).
                 log.warning(
-                    "publish.retry", topic=lane.topic, partition=lane.partition, records=count, error=repr(error)
+                    "publish.retry",
+                    topic=lane.topic,
+                    partition=lane.partition,
+                    records=count,
+                    error=repr(error),
                 )
                 await self._replace(producer)
 
@@ -276,9 +296,19 @@ class KafkaBus:
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         async with _door(f"look up the offsets of {group}"):
-            assert self._admin is not None
-            offsets: Mapping[Any, Any] = await self._admin.list_consumer_group_offsets(group)
+            offsets = await self._committed(group)
             return {p.partition: o.offset for p, o in offsets.items() if p.topic == topic and o.offset >= 0}
+
+    async def _committed(self, group: str) -> Mapping[Any, Any]:
+        """A fresh cluster makes its offsets topic on the first question, and refuses to answer meanwhile."""
+        assert self._admin is not None
+        async with asyncio.timeout(_REQUEST_TIMEOUT_S):
+            while True:
+                try:
+                    offsets: Mapping[Any, Any] = await self._admin.list_consumer_group_offsets(group)
+                    return offsets
+                except _COORDINATOR_AWAY:
+                    await asyncio.sleep(_RETRY_PAUSE_S)
 
     async def subscribe_end(self, topic: str) -> KafkaSubscription:
         async with _door(f"subscribe to {topic}"):
@@ -317,7 +347,9 @@ class KafkaSubscription:
 
     async def next_records(self, timeout_s: float) -> Sequence[Record]:
         async with _door(f"read {self._topic}"):
-            fetched = await self._consumer.getmany(timeout_ms=int(timeout_s * 1000), max_records=_READ_RECORDS)
+            fetched = await self._consumer.getmany(
+                timeout_ms=int(timeout_s * 1000), max_records=_READ_RECORDS
+            )
             return [_record(record) for records in fetched.values() for record in records]
 
     async def caught_up(self) -> bool:

@@ -99,7 +99,7 @@ class Bus(Protocol):
         ...
 
     async def subscribe_end(self, topic: str) -> Subscription:
-        """Read one topic (all partitions) from its present end on; the position is fixed when this returns."""
+        """Read all partitions of a topic from their present ends on: the positions are fixed on return."""
         ...
 
 
@@ -132,7 +132,7 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class Attached(msgspec.Struct, frozen=True):
-    """Answer to an attach: the route of the same device that it replaced, and the user's large conversations."""
+    """Answer to an attach: the route of the same device it replaced, and the user's large conversations."""
 
     replaced: Route | None
     large: list[str]
@@ -170,11 +170,11 @@ class RouteTable(Protocol):
         ...
 
     async def attach(self, routes: Sequence[tuple[str, Route]]) -> list[Attached]:
-        """Register (user, route) pairs; one route per device, the newer replaces the older. Same order back."""
+        """Register (user, route) pairs; one route per device, the newer replaces the older. In order."""
         ...
 
     async def detach(self, routes: Sequence[tuple[str, Route]]) -> None:
-        """Remove routes, each only if its session is still the registered one: a late call harms no newer route."""
+        """Remove routes, each only if its session is still the registered one: late calls harm none."""
         ...
 
     async def live_gateways(self) -> dict[str, str]:
@@ -196,11 +196,11 @@ class RouteTable(Protocol):
         ...
 
     async def readers(self, conversation_id: str) -> tuple[str, ...] | None:
-        """Live gateways that may hold a member of a large conversation; None: unknown, call `fill_readers`."""
+        """Live gateways that may hold a member of a large conversation; None: ask `fill_readers`."""
         ...
 
     async def fill_readers(self, conversation_id: str, members: Sequence[str]) -> tuple[str, ...]:
-        """Make a conversation large: note it for every member, locate them all once, and return their gateways."""
+        """Make a conversation large: note it for every member, locate them all, return their gateways."""
         ...
 
     async def join_readers(self, conversation_id: str, users: Sequence[str]) -> tuple[str, ...]:
@@ -256,7 +256,7 @@ class HistoryStore(Protocol):
     """Messages for good. Every write is idempotent: its key and its write timestamp come from the log."""
 
     async def write(self, rows: Sequence[Row]) -> None:
-        """Return once all rows are stored. Rows that change who may read (events) are stored before messages."""
+        """Return once all rows are stored, those that change who may read (events) before messages."""
         ...
 
     async def page(

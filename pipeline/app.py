@@ -24,10 +24,10 @@ ChunkRunner = Callable[[AsyncIterator[Sequence[Record]]], Awaitable[None]]
 class _ChunkSchema(Schema[Any, Any]):
     """A chunk is passed on as it is: a bad record must be one dead letter, never a failed chunk."""
 
-    def loads_key(self, app: Any, message: Any, **_: Any) -> Any:
+    def loads_key(self, app: Any, message: Any, **_: Any) -> Any:  # noqa: ARG002 - Faust's signature
         return message.key
 
-    def loads_value(self, app: Any, message: Any, **_: Any) -> Any:
+    def loads_value(self, app: Any, message: Any, **_: Any) -> Any:  # noqa: ARG002 - Faust's signature
         return message.value
 
 

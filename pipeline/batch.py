@@ -33,7 +33,7 @@ class Batch:
     """Monotonic seconds when the records were fetched: tells a worker that was paused past its session."""
     buried: list[Buried] = field(default_factory=list)
     done_ms: int = 0
-    """Set by `plan`, if the stage knows better than the records' own times: everything earlier is handled then."""
+    """Set by `plan`, if it knows better than the records' own times: everything earlier is handled."""
 
     def bury(self, record: Record, error: ImError) -> None:
         """This record cannot be handled, ever: to the dead letters with it, the others go on."""

@@ -18,7 +18,9 @@ _SECONDS = Histogram(
     ["stage"],
     buckets=(0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 2, 4, 8),
 )
-_BATCH = Histogram("im_stage_batch_records", "Records in a batch.", ["stage"], buckets=(1, 4, 16, 64, 256, 1_000))
+_BATCH = Histogram(
+    "im_stage_batch_records", "Records in a batch.", ["stage"], buckets=(1, 4, 16, 64, 256, 1_000)
+)
 watermark_age_s = Gauge(
     "im_stage_lag_seconds", "Age of the oldest record that may not be handled yet.", ["stage", "partition"]
 )

@@ -9,7 +9,8 @@ later than its watermark.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 from pipeline.batch import Batch
 
@@ -43,7 +44,9 @@ class Progress:
         self._done_ms.pop(partition, None)
         self._next_offset.pop(partition, None)
 
-    def idle(self, ends: Mapping[int, int], committed: Mapping[int, int], upstream_ms: Mapping[int, int]) -> None:
+    def idle(
+        self, ends: Mapping[int, int], committed: Mapping[int, int], upstream_ms: Mapping[int, int]
+    ) -> None:
         """Partitions that are handled to their end have seen everything before `upstream_ms`.
 
         `upstream_ms` must have been read before `ends`, else a record could slip in between.
@@ -58,7 +61,12 @@ class Progress:
         return dict(self._done_ms)
 
     def stalled(
-        self, owned: Set[int], ends: Mapping[int, int], committed: Mapping[int, int], now: float, after_s: float
+        self,
+        owned: AbstractSet[int],
+        ends: Mapping[int, int],
+        committed: Mapping[int, int],
+        now: float,
+        after_s: float,
     ) -> set[int]:
         """Owned partitions with records to read and nothing under way, unmoved for `after_s` seconds.
 

@@ -12,6 +12,7 @@ import os
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 import structlog
@@ -52,8 +53,7 @@ class StageRunner:
                 batch = Batch(records[0].topic, records[0].partition, records, self._clock.monotonic())
                 if partition < 0:
                     partition = batch.partition
-                    first = records[0].offset
-                    await self._until_done(lambda first=first: self.stage.assign(partition, first))  # type: ignore[misc]
+                    await self._until_done(partial(self.stage.assign, partition, records[0].offset))
                 await self._handle(batch)
         except asyncio.CancelledError:
             raise
@@ -67,12 +67,12 @@ class StageRunner:
     async def _handle(self, batch: Batch) -> None:
         started = time.perf_counter()
         self.progress.begin(batch)
-        await self._until_done(lambda: self.stage.load(batch))
+        await self._until_done(partial(self.stage.load, batch))
         effects = self.stage.plan(batch)
         if batch.buried:
             letters = [dead_letter(self.stage.name, buried, self._clock.now_ms()) for buried in batch.buried]
-            await self._finish(lambda: self._bus.publish(letters))
-        await self._finish(lambda: self.stage.perform(effects))
+            await self._finish(partial(self._bus.publish, letters))
+        await self._finish(partial(self.stage.perform, effects))
         self.progress.end(batch)
         self._metrics.batch_done(batch, time.perf_counter() - started)
 

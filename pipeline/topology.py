@@ -29,7 +29,7 @@ class Doors:
 
 @dataclass(frozen=True, slots=True)
 class StageSpec:
-    """One row of the table. `upstream`: the stage whose progress bounds this one's while it has nothing to do."""
+    """One row. `upstream`: the stage whose progress bounds this one's while it has nothing to do."""
 
     name: str
     reads: str

@@ -53,9 +53,13 @@ class BatchConsumer(driver.Consumer):
             if active and tp not in active and tp not in self._buffered_partitions:
                 continue
             for chunk in split_chunk(records, MAX_CHUNK_BYTES):
-                if not self.flow_active or self.app.consumer_generation_id != generation_id:
+                if self._superseded(generation_id):
                     return
                 yield tp, self._chunk_message(tp, chunk, generation_id)
+
+    def _superseded(self, generation_id: int) -> bool:
+        """Whether a rebalance began since these records were fetched."""
+        return not self.flow_active or self.app.consumer_generation_id != generation_id
 
     def _chunk_message(self, tp: TP, chunk: Sequence[ConsumerRecord], generation_id: int) -> ConsumerMessage:
         last = chunk[-1]
@@ -67,7 +71,13 @@ class BatchConsumer(driver.Consumer):
             last.timestamp_type,
             [],
             None,
-            cast(Any, [Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers) for r in chunk]),
+            cast(
+                Any,
+                [
+                    Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers)
+                    for r in chunk
+                ],
+            ),
             None,
             tp=tp,
             # Without it streams drop the chunk silently after a rebalance.

@@ -53,7 +53,7 @@ class Worker:
         self._web: web.AppRunner | None = None
 
     async def startup(self) -> None:
-        """Open the doors, then join the groups. Raises `Unavailable` naming the engine that does not answer."""
+        """Open the doors, then join the groups. Raises `Unavailable` naming the engine that is away."""
         await self._bus.startup()
         await self._routes.startup()
         await self._history.startup()

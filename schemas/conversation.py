@@ -116,9 +116,9 @@ class ConversationState:
 
     def apply(self, event: GroupEvent | MemberEvent, position: int) -> None:
         """Take one event. Events at or before the state's position are repeats and change nothing."""
-        if self.kind != "direct" and position <= self.position:
+        if position <= self.position:
             return
-        self.position = max(self.position, position)
+        self.position = position
         if isinstance(event, GroupEvent):
             self._apply_group(event, position)
         else:
@@ -190,7 +190,7 @@ def parse_event(kind: Kind, content: str) -> GroupEvent | MemberEvent:
 
 
 def fold(conversation_id: str, events: list[tuple[int, Kind, str]]) -> ConversationState:
-    """The state after (position, kind, content) events in order; kinds outside `STATE_KINDS` are passed over."""
+    """The state after (position, kind, content) events in order; other kinds are passed over."""
     state = ConversationState.new(conversation_id)
     for position, kind, content in events:
         if kind in STATE_KINDS:

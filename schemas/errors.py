@@ -1,13 +1,13 @@
 """Every error Skein raises, drawn as one tree.
 
-    ImError
-    ├── BadInput                theirs: a frame, token, id or record that breaks the contract
-    │   └── Refused             a request that was understood and is answered by a code of `schemas.codes`
-    ├── Undecodable             a record or row whose bytes do not fit its schema: goes to im.dlq
-    ├── Unavailable             the world's: an engine is away or slow; try again later, nothing is known lost
-    │   └── OutcomeUnknown      it may or may not have happened: repeat it with the same ids
-    ├── Fenced                  somebody newer owns this partition, session or lease: stop, change nothing
-    └── SettingsError           ours, at start: a setting that cannot be used
+ImError
+├── BadInput                theirs: a frame, token, id or record that breaks the contract
+│   └── Refused             a request that was understood and is answered by a code of `schemas.codes`
+├── Undecodable             a record or row whose bytes do not fit its schema: goes to im.dlq
+├── Unavailable             the world's: an engine is away or slow; try again later, nothing is known lost
+│   └── OutcomeUnknown      it may or may not have happened: repeat it with the same ids
+├── Fenced                  somebody newer owns this partition, session or lease: stop, change nothing
+└── SettingsError           ours, at start: a setting that cannot be used
 """
 
 from __future__ import annotations

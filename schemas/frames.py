@@ -18,12 +18,13 @@ from schemas.ids import CLIENT_MSG_ID
 from schemas.records import Kind
 
 __all__ = [
-    "Accepted", "Ack", "ClientFrame", "Conversation", "ConversationBlock", "ConversationMute", "Deliver", "Drain",
-    "Edit", "Error", "FrameCodec", "GroupAdd", "GroupCreate", "GroupInfo", "GroupLeave", "GroupMembers", "GroupMute",
-    "GroupRemove", "GroupRename", "GroupRole", "History", "HistoryPage", "JSON", "Kicked", "Limits", "MSGPACK",
-    "Message", "Ok", "Page", "Ping", "Pong", "Presence", "PresenceSubscribe", "PresenceUnsubscribe", "Quote", "React",
-    "Read", "ReadAll", "Recall", "Receipt", "Rejected", "RequestId", "Send", "Sent", "ServerFrame", "SUBPROTOCOLS",
-    "Sync", "TypingClient", "TypingServer", "Welcome", "ChannelJoin", "ChannelLeave", "peek_frame",
+    "Accepted", "Ack", "ClientFrame", "Conversation", "ConversationBlock", "ConversationMute", "Deliver",
+    "Drain", "Edit", "Error", "FrameCodec", "GroupAdd", "GroupCreate", "GroupInfo", "GroupLeave",
+    "GroupMembers", "GroupMute", "GroupRemove", "GroupRename", "GroupRole", "History", "HistoryPage",
+    "JSON", "Kicked", "Limits", "MSGPACK", "Message", "Ok", "Page", "Ping", "Pong", "Presence",
+    "PresenceSubscribe", "PresenceUnsubscribe", "Quote", "React", "Read", "ReadAll", "Recall", "Receipt",
+    "Rejected", "RequestId", "Send", "Sent", "ServerFrame", "SUBPROTOCOLS", "Sync", "TypingClient",
+    "TypingServer", "Welcome", "ChannelJoin", "ChannelLeave", "peek_frame",
 ]  # fmt: skip
 
 RequestId = int | Annotated[str, Meta(max_length=64)]
@@ -45,7 +46,7 @@ class Quote(Struct, frozen=True):
 
 
 class Message(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A message as clients see it. `content` is an object (`msgspec.Raw` where it is passed on encoded)."""
+    """A message as clients see it; `content` is an object (`msgspec.Raw` where passed on encoded)."""
 
     conversation_id: str
     seq: int
@@ -75,7 +76,7 @@ class Conversation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str | None = None
     members: int | None = None
     delivered_seq: int | None = None
-    """Direct conversations: how far the other user's devices got, and `peer_read_seq` how far that user read."""
+    """Direct conversations: how far the other user's devices got; `peer_read_seq`: how far they read."""
     peer_read_seq: int | None = None
 
 
@@ -187,7 +188,7 @@ class Kicked(_Frame, frozen=True, kw_only=True, tag="kicked"):
 
 
 class Ok(_Frame, frozen=True, kw_only=True, tag="ok"):
-    """Fields beside `re` depend on the request: `conversation_id` and, for group.info and group.members, more."""
+    """What stands beside `re` depends on the request."""
 
     re: RequestId | None = None
     conversation_id: str | None = None
@@ -374,7 +375,6 @@ ClientFrame = (
     | PresenceSubscribe | PresenceUnsubscribe | Ping
 )  # fmt: skip
 _CLIENT_TYPES = frozenset(str(frame.__struct_config__.tag) for frame in get_args(ClientFrame))
-
 
 
 class _Peek(Struct):

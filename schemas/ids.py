@@ -64,7 +64,7 @@ def direct_users(conversation_id: str) -> tuple[str, str]:
 
 
 def new_message_id() -> str:
-    """A UUIDv7: unique, and its first 48 bits are the time in milliseconds, so that a trace can start there."""
+    """A UUIDv7: unique, and its first 48 bits are the time in milliseconds: a trace starts there."""
     return str(uuid_utils.uuid7())
 
 

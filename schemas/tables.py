@@ -80,7 +80,7 @@ class BucketRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class MembershipRow(msgspec.Struct, frozen=True, gc=False):
-    """user_conversations (user_id, conversation_id): a join writes joined_seq and left_seq 0, a leave left_seq."""
+    """user_conversations (user_id, conversation_id): a join sets joined_seq, left_seq 0; a leave left_seq."""
 
     user_id: str
     conversation_id: str

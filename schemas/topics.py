@@ -27,7 +27,7 @@ _DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic, who may read it, and how long it keeps. `per_conversation`: as many partitions as the setting says."""
+    """A topic, who may read it, how long it keeps. `per_conversation`: it has IM_PARTITIONS partitions."""
 
     name: str
     key: str

@@ -74,10 +74,10 @@ class Fanout:
             except Undecodable as error:
                 batch.bury(record, error)
                 continue
+            batch.done_ms = max(batch.done_ms, message.sent_at_ms)
             if self._order.is_repeat(batch.partition, message.source_offset):
                 repeats += 1
                 continue
-            batch.done_ms = message.sent_at_ms
             assert record.value is not None
             plans.append(plan_fanout(message, record.value, batch.partition, state, event, self._threshold))
         self._metrics.repeats(repeats)

@@ -21,9 +21,8 @@ from schemas.topics import outbound_topic
 __all__ = ["FanoutPlan", "address_large", "address_small", "plan_fanout"]
 
 
-
 class FanoutPlan(msgspec.Struct, frozen=True, gc=False):
-    """Where one message goes. `users`: everybody who sees it (small), or only who must be told by name (large)."""
+    """Where one message goes: `users` is everybody who sees it, or (large) only who must be named."""
 
     message: Message
     value: bytes
@@ -69,10 +68,8 @@ def address_small(plan: FanoutPlan, gateways_of: Mapping[str, Sequence[str]]) ->
     for user_id in plan.users:
         for gateway_id in gateways_of.get(user_id, ()):
             users_at.setdefault(gateway_id, []).append(user_id)
-    origin = plan.message.gateway_id
-    if plan.message.sender not in users_at.get(origin, ()):
-        # The sender is told `sent` even if its route is not (yet, or any more) registered.
-        users_at.setdefault(origin, []).append(plan.message.sender)
+    # The gateway it came through answers the sender with `sent`, whatever the routes say.
+    users_at.setdefault(plan.message.gateway_id, [])
     return [_outgoing(plan, gateway_id, users, expand=False) for gateway_id, users in users_at.items()]
 
 
@@ -82,7 +79,7 @@ def address_large(plan: FanoutPlan, gateways: Sequence[str], members: Sequence[s
     `members` is everybody inside, when the gateways may not know them yet (the conversation has just
     become large, or Redis was emptied); else it is empty.
     """
-    users = list(dict.fromkeys((*members, *plan.users, plan.message.sender)))
+    users = list(dict.fromkeys((*members, *plan.users)))
     return [
         _outgoing(plan, gateway_id, users, expand=True) for gateway_id in {*gateways, plan.message.gateway_id}
     ]

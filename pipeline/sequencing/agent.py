@@ -111,7 +111,10 @@ class Sequencing:
             except Undecodable as error:
                 batch.bury(record, error)
                 continue
-            if self._inputs.is_repeat(batch.partition, prefix["source_offset"]) or record.offset <= state.done_offset:
+            if (
+                self._inputs.is_repeat(batch.partition, prefix["source_offset"])
+                or record.offset <= state.done_offset
+            ):
                 repeats += 1
                 continue
             placed = state.assign(inbound, record.timestamp_ms)

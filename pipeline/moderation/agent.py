@@ -1,0 +1,276 @@
+"""im.inbound → im.accepted and im.moderation: the stage that decides what may enter a conversation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+import structlog
+from prometheus_client import Counter
+
+from infra.clock import Clock
+from infra.ports import Bus, HistoryStore, Outgoing, Record
+from infra.settings import Settings
+from pipeline import metrics
+from pipeline.app import group_of
+from pipeline.batch import Batch
+from pipeline.moderation.ledger import Ledger
+from pipeline.moderation.policy import PolicyFollower
+from pipeline.moderation.request import Request, read_request
+from pipeline.moderation.rules import Target, Verdict, judge, judge_repeat, reject
+from pipeline.outcomes import rejected_answer
+from pipeline.states import ANY_POSITION, ConversationStates, by_source_offset, look_up
+from schemas.codec import ACCEPTED, DECISION, INBOUND, MESSAGE
+from schemas.codes import Code
+from schemas.conversation import GroupEvent, MemberEvent
+from schemas.errors import BadInput, Fenced, ImError, Undecodable
+from schemas.records import STATE_KINDS, Decision
+from schemas.tables import StoredEvent
+from schemas.topics import ACCEPTED as ACCEPTED_TOPIC
+from schemas.topics import MESSAGES, MODERATION
+
+__all__ = ["Effects", "Moderation"]
+
+log = structlog.get_logger(__name__)
+
+_VERDICTS = Counter("im_moderation_verdicts_total", "Decisions about requests.", ["verdict"])
+
+_TAIL_RECORDS: Final = 4_096
+_TARGET_TRIES: Final = 4
+_TARGET_PAUSE_S: Final = 0.05
+"""A recall may come before its message is stored (some 20 ms): it waits for 0.15 s at most, then it is
+refused for now, because its whole partition waits with it."""
+_TARGET_REACH: Final = 10_000
+"""A seq this far beyond what is stored was never given out."""
+
+Place = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a batch comes to: decisions and accepted requests for the log, then answers to senders."""
+
+    polled_at: float
+    records: list[Outgoing] = field(default_factory=list)
+    answers: list[Outgoing] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Partition:
+    ledger: Ledger
+    states: ConversationStates
+    batch: Batch | None = None
+    requests: list[Request | ImError] = field(default_factory=list)
+    targets: dict[Place, Target] = field(default_factory=dict)
+
+
+class Moderation:
+    """`pipeline.batch.Stage`: judges every request with the state after all accepted ones before it.
+
+    What is in im.accepted is decided for good: after a restart those requests are passed over, and
+    what stood between them and was not accepted then is rejected again, never accepted late.
+    """
+
+    name = "moderation"
+
+    def __init__(self, settings: Settings, bus: Bus, history: HistoryStore, clock: Clock) -> None:
+        self._window_ms = settings.dedupe_window_s * 1000
+        self._pause_limit_s = settings.session_timeout_s
+        self._bus = bus
+        self._history = history
+        self._clock = clock
+        self._policy = PolicyFollower(bus)
+        self._partitions: dict[int, _Partition] = {}
+        self._metrics = metrics.stage(self.name)
+        self._verdicts = {verdict: _VERDICTS.labels(verdict) for verdict in ("accept", "mask", "reject")}
+
+    async def startup(self) -> None:
+        await self._policy.startup()
+
+    # Recovery
+
+    async def assign(self, partition: int, position: int) -> None:
+        ledger = Ledger(position, self._window_ms)
+        states = ConversationStates(self._history, by_source_offset)
+        stored_until = await self._stored_until(partition)
+        start = await self._tail_start(partition, position, stored_until)
+
+        def recall(records: Sequence[Record]) -> None:
+            for record in records:
+                with suppress(Undecodable):
+                    prefix, inbound, _ = ACCEPTED.split(record.value)
+                    counts = ledger.recall(prefix["source_offset"], inbound, record.timestamp_ms)
+                    if counts and record.offset >= stored_until and inbound.kind in STATE_KINDS:
+                        event = StoredEvent(0, record.offset, inbound.kind, inbound.content)
+                        states.recall(inbound.conversation_id, event)
+
+        end = await self._bus.read_range(ACCEPTED_TOPIC, partition, start, None, recall)
+        self._partitions[partition] = _Partition(ledger, states)
+        log.info("moderation.assigned", partition=partition, position=position, tail=end - start)
+
+    async def _stored_until(self, partition: int) -> int:
+        """The offset of im.accepted before which every event is in the history."""
+        stored = (await self._bus.committed(group_of("persistence"), MESSAGES)).get(partition, 0)
+        last = await self._record_at(MESSAGES, partition, stored - 1) if stored > 0 else None
+        with suppress(Undecodable):
+            return MESSAGE.split(last.value)[0]["source_offset"] + 1 if last is not None else 0
+        return 0
+
+    async def _tail_start(self, partition: int, position: int, stored_until: int) -> int:
+        """Where to begin in im.accepted, so as to meet every accepted request from `position` on, every
+        event that may not be stored, and every client_msg_id that any of those could repeat."""
+        time_ms = self._clock.now_ms()
+        first_unstored = await self._record_at(ACCEPTED_TOPIC, partition, stored_until)
+        if first_unstored is not None:
+            time_ms = min(time_ms, first_unstored.timestamp_ms)
+        recent = await self._bus.offsets_at(ACCEPTED_TOPIC, partition, time_ms - self._window_ms)
+        return min(stored_until, recent, await self._accepted_before(partition, position))
+
+    async def _accepted_before(self, partition: int, position: int) -> int:
+        """An offset of im.accepted before every request that stood at or after `position` in im.inbound."""
+        end = (await self._bus.ends(ACCEPTED_TOPIC)).get(partition, 0)
+        count = _TAIL_RECORDS
+        while count < end:
+            record = await self._record_at(ACCEPTED_TOPIC, partition, end - count)
+            with suppress(Undecodable):
+                if record is None or ACCEPTED.split(record.value)[0]["source_offset"] < position:
+                    return end - count
+            count *= 4
+        return 0
+
+    async def _record_at(self, topic: str, partition: int, offset: int) -> Record | None:
+        found: list[Record] = []
+        await self._bus.read_range(topic, partition, offset, offset + 1, found.extend)
+        return found[0] if found else None
+
+    def revoke(self, partition: int) -> None:
+        self._partitions.pop(partition, None)
+
+    # A batch
+
+    async def load(self, batch: Batch) -> None:
+        here = self._partitions[batch.partition]
+        if here.batch is not batch:
+            here.batch = batch
+            here.requests = [_read(record) for record in batch.records]
+        requests = [request for request in here.requests if isinstance(request, Request)]
+        await here.states.load({r.inbound.conversation_id: ANY_POSITION for r in requests})
+        wanted = {
+            (request.inbound.conversation_id, request.target_seq)
+            for request in requests
+            if request.target_seq is not None
+            and here.states[request.inbound.conversation_id].is_member(request.inbound.sender)
+        }
+        here.targets = await self._targets(wanted)
+
+    async def _targets(self, wanted: set[Place]) -> dict[Place, Target]:
+        """What recalls and edits point at; waits a moment for what may be on its way to the history."""
+        found: dict[Place, Target] = {}
+        for attempt in range(_TARGET_TRIES):
+            waiting = {place for place in wanted if found.get(place, "not_yet") == "not_yet"}
+            if not waiting:
+                break
+            if attempt:
+                await asyncio.sleep(_TARGET_PAUSE_S)
+            found.update(await look_up(waiting, self._target))
+        return found
+
+    async def _target(self, place: Place) -> Target:
+        conversation_id, seq = place
+        rows = await self._history.page(conversation_id, before_seq=seq + 1, limit=1)
+        newest = rows[0].seq if rows else 0
+        if newest == seq:
+            return rows[0]
+        return "not_yet" if seq - newest <= _TARGET_REACH else "missing"
+
+    def plan(self, batch: Batch) -> Effects:
+        here = self._partitions[batch.partition]
+        effects = Effects(batch.polled_at)
+        now_ms = self._clock.now_ms()
+        repeats = 0
+        for record, request in zip(batch.records, here.requests, strict=True):
+            if here.ledger.is_done(record.offset):
+                repeats += 1
+            elif isinstance(request, ImError):
+                batch.bury(record, request)
+            else:
+                self._decide(here, record, request, now_ms, effects)
+            here.ledger.handled(record.offset)
+        here.batch = None
+        self._metrics.repeats(repeats)
+        return effects
+
+    def _decide(
+        self, here: _Partition, record: Record, request: Request, now_ms: int, effects: Effects
+    ) -> None:
+        inbound = request.inbound
+        verdict = self._judge(here, record.offset, request, now_ms)
+        self._verdicts[verdict.verdict].inc()
+        if verdict.verdict == "reject":
+            effects.answers.append(rejected_answer(inbound, verdict.code or Code.MODERATED, verdict.message))
+        else:
+            body = request.body
+            if verdict.content is not None:
+                masked = msgspec.structs.replace(inbound, content=verdict.content)
+                body = INBOUND.split(INBOUND.encode(masked))[2]
+            value = ACCEPTED.splice({"source_offset": record.offset}, body)
+            effects.records.append(Outgoing(ACCEPTED_TOPIC, record.partition, value, record.key))
+        decision = _decision(record, request, verdict, self._policy.words.policy.version)
+        effects.records.append(Outgoing(MODERATION, record.partition, DECISION.encode(decision), record.key))
+
+    def _judge(self, here: _Partition, offset: int, request: Request, now_ms: int) -> Verdict:
+        """The verdict, and what follows from it for the requests after this one."""
+        inbound = request.inbound
+        state = here.states[inbound.conversation_id]
+        standing = here.ledger.standing(inbound, now_ms)
+        if standing == "repeat":
+            verdict = judge_repeat(request, self._policy.words)
+        elif standing == "conflict":
+            verdict = reject(Code.DUPLICATE_CONFLICT)
+        elif standing == "unsure":
+            verdict = reject(Code.UNAVAILABLE)
+        else:
+            place = (inbound.conversation_id, request.target_seq or 0)
+            verdict = judge(state, request, self._policy.words, here.targets.get(place, "missing"))
+        if verdict.verdict == "reject":
+            return verdict
+        if here.ledger.is_passed(offset):
+            return reject(Code.UNAVAILABLE)
+        if standing == "new":
+            here.ledger.remember(inbound, now_ms)
+            if isinstance(request.content, GroupEvent | MemberEvent):
+                state.apply(request.content, state.position + 1)
+                here.states.changed(inbound.conversation_id)
+        return verdict
+
+    async def perform(self, effects: Effects) -> None:
+        if self._clock.monotonic() - effects.polled_at > self._pause_limit_s:
+            raise Fenced("this worker was paused for longer than its session: another may own the partition")
+        await self._bus.publish(effects.records)
+        await self._bus.publish(effects.answers)
+
+
+def _read(record: Record) -> Request | ImError:
+    try:
+        return read_request(record)
+    except (Undecodable, BadInput) as error:
+        return error
+
+
+def _decision(record: Record, request: Request, verdict: Verdict, policy_version: int) -> Decision:
+    inbound = request.inbound
+    return Decision(
+        source_offset=record.offset,
+        conversation_id=inbound.conversation_id,
+        message_id=inbound.message_id,
+        sender=inbound.sender,
+        client_msg_id=inbound.client_msg_id,
+        verdict=verdict.verdict,
+        code=int(verdict.code or 0),
+        rules=list(verdict.rules),
+        policy_version=policy_version,
+    )

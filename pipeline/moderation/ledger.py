@@ -1,0 +1,88 @@
+"""What became of the earlier requests of a partition: which offsets were accepted, which ids were used."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from pipeline.dedupe import Dedupe
+from schemas.records import Inbound
+
+__all__ = ["Ledger", "Standing"]
+
+_MAX_ENTRIES: Final = 2_000_000
+_MARGIN_MS: Final = 30_000
+
+Standing = Literal["new", "repeat", "conflict", "unsure"]
+"""What is known of a (conversation, sender, client_msg_id): `conflict` was used for other content;
+`unsure` lies at the edge of the window, where sequencing may or may not remember it."""
+
+
+class _Use(msgspec.Struct, frozen=True, gc=False):
+    content_crc: int
+    at_ms: int
+
+
+class Ledger:
+    """Moderation's memory, rebuilt from the tail of im.accepted by `recall`.
+
+    Sequencing counts a repeat by the times at which the log took both requests. Moderation decides
+    before the log does, so within a margin of the window's end it does not guess: an event must
+    not be in one stage's state and missing in the other's.
+    """
+
+    def __init__(self, position: int, window_ms: int) -> None:
+        self._position = position
+        self._window_ms = window_ms
+        self._margin_ms = min(_MARGIN_MS, window_ms // 10)
+        self._uses: Dedupe[_Use] = Dedupe(window_ms + self._margin_ms, _MAX_ENTRIES)
+        self._handled = position - 1
+        self._newest_accepted = -1
+        self._accepted: set[int] = set()
+
+    def recall(self, source_offset: int, inbound: Inbound, time_ms: int) -> bool:
+        """Take one record of im.accepted, in order. Whether it counts: sequencing gives it a place."""
+        if source_offset <= self._newest_accepted:
+            return False
+        self._newest_accepted = source_offset
+        if source_offset >= self._position:
+            self._accepted.add(source_offset)
+        self._uses.advance(time_ms)
+        use = self._uses.seen(_key(inbound))
+        if use is not None and time_ms - use.at_ms <= self._window_ms:
+            return False
+        self.remember(inbound, time_ms)
+        return True
+
+    def remember(self, inbound: Inbound, time_ms: int) -> None:
+        """This request is accepted, for the first time."""
+        self._uses.remember(_key(inbound), _Use(inbound.content_crc, time_ms), time_ms)
+
+    def standing(self, inbound: Inbound, now_ms: int) -> Standing:
+        """Whether its client_msg_id was used before."""
+        self._uses.advance(now_ms)
+        use = self._uses.seen(_key(inbound))
+        if use is None:
+            return "new"
+        if now_ms - use.at_ms > self._window_ms - self._margin_ms:
+            return "unsure"
+        return "repeat" if use.content_crc == inbound.content_crc else "conflict"
+
+    def is_done(self, offset: int) -> bool:
+        """Whether this record of im.inbound needs nothing more: accepted earlier, or read twice."""
+        return offset <= self._handled or offset in self._accepted
+
+    def is_passed(self, offset: int) -> bool:
+        """Whether later records were accepted already: this one was not, and cannot be any more."""
+        return offset < self._newest_accepted
+
+    def handled(self, offset: int) -> None:
+        """Everything up to this offset of im.inbound is decided."""
+        self._handled = max(self._handled, offset)
+        if self._accepted and offset >= self._newest_accepted:
+            self._accepted.clear()
+
+
+def _key(inbound: Inbound) -> tuple[str, str, str]:
+    return inbound.conversation_id, inbound.sender, inbound.client_msg_id

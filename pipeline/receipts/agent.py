@@ -1,0 +1,171 @@
+"""im.receipts → cursors in the history, and `receipt` frames for who should know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+from prometheus_client import Counter
+
+from infra.ports import Bus, HistoryStore, Outgoing, Record, Route, RouteTable
+from infra.settings import Settings
+from pipeline.batch import Batch
+from pipeline.receipts.audience import Audience
+from pipeline.receipts.cursors import Cursors
+from schemas.codec import OUTBOUND, RECEIPT
+from schemas.errors import BadInput, ImError, Undecodable
+from schemas.frames import JSON
+from schemas.frames import Receipt as ReceiptFrame
+from schemas.ids import conversation_kind, is_name
+from schemas.records import Outbound, Receipt
+from schemas.topics import outbound_topic
+
+__all__ = ["Effects", "Notice", "Receipts", "address"]
+
+_DROPPED = Counter("im_receipts_dropped_total", "Cursors that somebody who is no member tried to move.")
+_MAX_SEQ: Final = 2**53
+
+
+class Notice(msgspec.Struct, frozen=True, gc=False):
+    """A frame for some users, on every connection but the one it came from."""
+
+    frame: bytes
+    users: Sequence[str]
+    not_session_id: str = ""
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a batch comes to: cursors to store, and who hears of them."""
+
+    moved: list[Receipt] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Partition:
+    audience: Audience
+    cursors: Cursors = field(default_factory=Cursors)
+    batch: Batch | None = None
+    receipts: list[Receipt | ImError] = field(default_factory=list)
+
+
+class Receipts:
+    """`pipeline.batch.Stage`: merges cursors, stores them, and tells the others of small conversations.
+
+    A cursor only rises, so order and repeats do not matter. Frames are ephemeral: who misses one
+    finds the cursor in the next page of a sync.
+    """
+
+    name = "receipts"
+
+    def __init__(self, settings: Settings, bus: Bus, history: HistoryStore, routes: RouteTable) -> None:
+        self._max_members = settings.receipts_max_members
+        self._bus = bus
+        self._history = history
+        self._routes = routes
+        self._partitions: dict[int, _Partition] = {}
+
+    async def startup(self) -> None:
+        """Nothing is shared between partitions."""
+
+    async def assign(self, partition: int, position: int) -> None:
+        self._partitions[partition] = _Partition(Audience(self._history, self._max_members))
+
+    def revoke(self, partition: int) -> None:
+        self._partitions.pop(partition, None)
+
+    async def load(self, batch: Batch) -> None:
+        here = self._partitions[batch.partition]
+        if here.batch is not batch:
+            here.batch = batch
+            here.receipts = [_read(record) for record in batch.records]
+        receipts = [receipt for receipt in here.receipts if isinstance(receipt, Receipt)]
+        await here.audience.load(receipts, batch.polled_at)
+
+    def plan(self, batch: Batch) -> Effects:
+        here = self._partitions[batch.partition]
+        own: list[Receipt] = []
+        for record, receipt in zip(batch.records, here.receipts, strict=True):
+            if isinstance(receipt, ImError):
+                batch.bury(record, receipt)
+            elif here.audience.listeners(receipt) is None:
+                _DROPPED.inc()
+            else:
+                own.append(receipt)
+        here.batch = None
+        effects = Effects(here.cursors.raised(own))
+        for receipt in effects.moved:
+            effects.notices += _notices(receipt, here.audience.listeners(receipt) or ())
+        return effects
+
+    async def perform(self, effects: Effects) -> None:
+        if not effects.moved:
+            return
+        await self._history.move_cursors(effects.moved)
+        users = dict.fromkeys(user_id for notice in effects.notices for user_id in notice.users)
+        routes = await self._routes.routes_of(list(users))
+        await self._bus.publish(address(effects.notices, routes))
+
+
+def address(notices: Sequence[Notice], routes: Mapping[str, Sequence[Route]]) -> list[Outgoing]:
+    """One record for each notice and each gateway that has a connection of somebody who hears it."""
+    out: list[Outgoing] = []
+    for notice in notices:
+        users_at: dict[str, list[str]] = {}
+        for user_id in notice.users:
+            for gateway_id in {route.gateway_id for route in routes.get(user_id, ())}:
+                users_at.setdefault(gateway_id, []).append(user_id)
+        for gateway_id, users in users_at.items():
+            outbound = Outbound(
+                kind="frame",
+                body=notice.frame,
+                users=users,
+                not_session_id=notice.not_session_id,
+                ephemeral=True,
+            )
+            out.append(Outgoing(outbound_topic(gateway_id).name, 0, OUTBOUND.encode(outbound)))
+    return out
+
+
+def _notices(receipt: Receipt, listeners: Sequence[str]) -> list[Notice]:
+    """Both cursors for the others, the read one for the user's own other devices."""
+    notices = []
+    if listeners:
+        notices.append(Notice(_frame(receipt, receipt.delivered_seq), listeners))
+    if receipt.read_seq >= 0:
+        notices.append(Notice(_frame(receipt, -1), [receipt.user_id], receipt.session_id))
+    return notices
+
+
+def _frame(receipt: Receipt, delivered_seq: int) -> bytes:
+    return JSON.encode(
+        ReceiptFrame(
+            conversation_id=receipt.conversation_id,
+            user_id=receipt.user_id,
+            delivered_seq=delivered_seq if delivered_seq >= 0 else None,
+            read_seq=receipt.read_seq if receipt.read_seq >= 0 else None,
+        )
+    )
+
+
+def _read(record: Record) -> Receipt | ImError:
+    try:
+        receipt = RECEIPT.decode(record.value)
+        _check(receipt, record.key)
+    except (Undecodable, BadInput) as error:
+        return error
+    return receipt
+
+
+def _check(receipt: Receipt, key: bytes | None) -> None:
+    """Raises `BadInput` for what no gateway would write."""
+    if key != receipt.conversation_id.encode():
+        raise BadInput("the record's key is not its conversation_id")
+    conversation_kind(receipt.conversation_id)
+    if not is_name(receipt.user_id) or not is_name(receipt.session_id or "-"):
+        raise BadInput("a user or session id out of shape")
+    if not (-1 <= receipt.delivered_seq <= _MAX_SEQ and -1 <= receipt.read_seq <= _MAX_SEQ):
+        raise BadInput("a seq out of range")
