@@ -13,10 +13,10 @@ export const HISTORY_LIMIT = 50;
 const HOLE_LIMIT = 200;
 /** A frame around the text of a message needs at most this much. */
 const FRAME_OVERHEAD_BYTES = 1_024;
-const NO_SUCH_CONVERSATION = 1103;
+/** What a refused history comes to, such as that of a direct conversation nobody wrote in yet. */
+const NOTHING = { messages: [], more: false };
 
 export class Chat {
-  #storage;
   #transmit;
   #changed;
   #requests = new Requests();
@@ -32,7 +32,6 @@ export class Chat {
   constructor({ me, storage, transmit, changed }) {
     this.me = me;
     this.store = new Store(me);
-    this.#storage = storage;
     this.#transmit = transmit;
     this.#changed = changed;
     this.outbox = new Outbox(
@@ -55,7 +54,7 @@ export class Chat {
       sent: () => this.#sent(frame),
       rejected: () => this.outbox.refused(frame.client_msg_id, frame, now),
       deliver: () => this.#delivered(frame),
-      receipt: () => this.#receipt(frame),
+      receipt: () => this.store.applyReceipt(frame),
       pong: () => this.#pong(frame),
       error: () => this.#error(frame, now),
     };
@@ -117,10 +116,9 @@ export class Chat {
     return id;
   }
 
-  /** Makes a conversation known, with what the last visit saw of the others' cursors. */
+  /** Makes a conversation known, and loads its newest messages. */
   open(conversationId) {
     const conversation = this.store.conversation(conversationId);
-    if (conversation.cursors.size === 0) conversation.cursors = this.#storage.cursors(conversationId);
     if (conversation.run.length === 0) this.loadOlder(conversationId);
     this.#changed();
   }
@@ -128,7 +126,8 @@ export class Chat {
   /** One page further back; returns at once if there is none, or one is under way. */
   async loadOlder(conversationId) {
     const conversation = this.store.conversation(conversationId);
-    if (!this.#connected || conversation.startsAtBeginning || this.#loading.has(conversationId)) return;
+    const ready = this.#connected && this.#synced && !this.#loading.has(conversationId);
+    if (!ready || conversation.startsAtBeginning) return;
     this.#loading.add(conversationId);
     const beforeSeq = conversation.run[0]?.seq ?? null;
     const range = beforeSeq === null ? {} : { before_seq: beforeSeq };
@@ -137,15 +136,12 @@ export class Chat {
       this.store.applyOlder(conversationId, answer, beforeSeq);
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
-      if (error.code === NO_SUCH_CONVERSATION) this.store.applyOlder(conversationId, { messages: [], more: false }, null);
+      if (error.temporary) return;
+      this.store.applyOlder(conversationId, NOTHING, beforeSeq);
     } finally {
       this.#loading.delete(conversationId);
-      this.#changed();
     }
-  }
-
-  isLoading(conversationId) {
-    return this.#loading.has(conversationId);
+    this.#changed();
   }
 
   /** Resolves with the id of the new group. */
@@ -237,12 +233,6 @@ export class Chat {
     }
   }
 
-  #receipt(frame) {
-    this.store.applyReceipt(frame);
-    const { id, cursors } = this.store.conversation(frame.conversation_id);
-    if (frame.user_id !== this.me) this.#storage.keepCursors(id, cursors);
-  }
-
   #pong({ token, heads }) {
     if (token && this.#synced && !this.#syncing) this.#token = token;
     this.store.applyHeads(heads ?? {});
@@ -267,7 +257,7 @@ export class Chat {
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
       heard = !error.temporary;
-      if (heard) this.store.applyNewer(id, { messages: [] }, afterSeq, true);
+      if (heard) this.store.applyNewer(id, NOTHING, afterSeq, true);
     } finally {
       this.#holes.answered(id, heard, Date.now());
       this.#changed();

@@ -1,10 +1,12 @@
 /** The one socket of a session: performs what `Session` decides, and feeds it what happens. */
 
+import { LoginError } from "./login.js";
 import { Session } from "./session.js";
 
 const TICK_MS = 250;
+const BAD_TOKEN = 4500;
 const REFUSALS = new Map([
-  [401, { code: 4500, reason: "The login is no longer valid" }],
+  [401, { code: BAD_TOKEN, reason: "The login is no longer valid" }],
   [403, { code: 4501, reason: "This user is suspended" }],
 ]);
 
@@ -14,6 +16,7 @@ export class Connection {
   #deviceId;
   #on;
   #lastState = null;
+  #renewed = false;
   session = new Session();
 
   /** `login.token()` resolves with a fresh JWT; `on` has `frame(frame)`, `cut()`, `state()` and `tick()`. */
@@ -55,16 +58,26 @@ export class Connection {
     const { state } = this.session;
     if (this.#lastState === "connected" && state !== "connected") this.#on.cut();
     if (this.#lastState !== state) this.#on.state();
+    const ended = this.#lastState !== state && state === "closed";
     this.#lastState = state;
+    if (state === "connected") this.#renewed = false;
+    if (ended && this.session.ending.code === BAD_TOKEN) this.#renew();
+  }
+
+  /** A token that ran out is replaced and used once; a fresh one that is refused too stays refused. */
+  async #renew() {
+    if (this.#renewed) return;
+    this.#renewed = true;
+    if (await orFalse(this.#login.renew())) this.#feed((now) => this.session.start(now));
   }
 
   async #open(sessionId) {
     this.#release();
     const attempt = {};
     this.#socket = attempt;
-    const token = await this.#login.token().catch(() => null);
+    const token = await orFalse(this.#login.token());
     if (this.#socket !== attempt) return;
-    if (token === null) {
+    if (token === false) {
       this.#feed((now) => this.session.closed(0, now));
       return;
     }
@@ -100,7 +113,7 @@ export class Connection {
   /** A browser hides why an upgrade was refused; the same token over HTTP tells. */
   async #askWhy(token) {
     const headers = { Authorization: `Bearer ${token}` };
-    const answer = await fetch("/v1/conversations", { headers }).catch(() => null);
+    const answer = await fetch("/v1/conversations?limit=1", { headers }).catch(() => null);
     const refusal = REFUSALS.get(answer?.status);
     if (refusal && this.session.state !== "connected") {
       this.#feed(() => this.session.refuse(refusal.code, refusal.reason));
@@ -111,6 +124,16 @@ export class Connection {
   #release() {
     const socket = this.#socket;
     this.#socket = null;
-    if (socket instanceof WebSocket) socket.close();
+    socket?.close?.();
+  }
+}
+
+/** The result, or false if nobody could be logged in now. */
+async function orFalse(attempt) {
+  try {
+    return await attempt;
+  } catch (error) {
+    if (!(error instanceof LoginError)) throw error;
+    return false;
   }
 }

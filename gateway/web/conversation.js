@@ -6,6 +6,8 @@
  * (a link). A message beyond a hole waits outside the run until the hole is filled, so nobody sees the order change.
  */
 
+import { peerOf } from "./ids.js";
+
 /** Kinds that are no news: they have a `seq`, but never count as unread. */
 const UNCOUNTED = new Set(["recall", "edit", "reaction", "member", "group"]);
 const BEGINNING = 0;
@@ -29,6 +31,8 @@ export class Conversation {
   mentioned = false;
   headSeq = 0;
   readSeq = 0;
+  /** The own read cursor as far as the server said that it knows it. */
+  confirmedReadSeq = 0;
   lastMessage = null;
   /** The newest cursors of the others: user → {delivered_seq, read_seq}. */
   cursors = new Map();
@@ -58,11 +62,6 @@ export class Conversation {
   get missingAfterSeq() {
     const endSeq = this.#endSeq ?? 0;
     return this.headSeq > endSeq ? endSeq : null;
-  }
-
-  /** The read cursor that the server knows. */
-  get confirmedReadSeq() {
-    return this.#base.readSeq;
   }
 
   /** Computed from cursors, never counted up and down. Exact whenever the run reaches back to the read cursor. */
@@ -118,15 +117,22 @@ export class Conversation {
     this.muted = summary.muted;
     this.mentioned = summary.mentioned;
     this.#base = { headSeq: summary.head, readSeq: summary.read_seq, unread: summary.unread };
-    this.readSeq = Math.max(this.readSeq, summary.read_seq);
+    this.applyReceipt({ user_id: this.#me, read_seq: summary.read_seq });
     this.headSeq = Math.max(this.headSeq, summary.head);
+    this.name = summary.name ?? this.name;
     if (summary.last_message) this.#showAsLast(summary.last_message);
+    const peer = peerOf(this.id, this.#me);
+    if (peer !== null) {
+      const { delivered_seq, peer_read_seq: read_seq } = summary;
+      this.applyReceipt({ user_id: peer, delivered_seq, read_seq });
+    }
   }
 
   /** A cursor moved; cursors never go backwards. */
   applyReceipt({ user_id: user, delivered_seq: delivered = 0, read_seq: read = 0 }) {
     if (user === this.#me) {
       this.readSeq = Math.max(this.readSeq, read);
+      this.confirmedReadSeq = Math.max(this.confirmedReadSeq, read);
       return;
     }
     const old = this.cursors.get(user) ?? { delivered_seq: 0, read_seq: 0 };

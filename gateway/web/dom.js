@@ -39,21 +39,31 @@ export function avatar(name, size = "") {
   return h("span", { class: `avatar ${size} hue-${hueOf(name)}`, "aria-hidden": "true" }, initialsOf(name));
 }
 
+/** element → {key, signature} of the item that it shows. */
+const shown = new WeakMap();
+
 /**
- * Makes the children of `parent` those of `items`, in order: elements stay by `key`, and are made anew only when
- * `signature(item)` changes.
+ * Makes the children of `parent` those of `items`, in order. An element stays as long as its item's `key` and
+ * `signature` do; `update` then brings in what may change without a new element.
  */
-export function reconcile(parent, items, { key, signature, make }) {
-  const old = new Map([...parent.children].map((child) => [child.dataset.key, child]));
-  let place = parent.firstElementChild;
-  for (const item of items) {
-    const wanted = signature(item);
-    let child = old.get(key(item));
-    old.delete(key(item));
-    if (child?.dataset.signature !== wanted) child = replaceBy(child, make(item), key(item), wanted);
-    if (place && !place.isConnected) place = null;
-    if (child === place) place = place.nextElementSibling;
-    else parent.insertBefore(child, place);
-  }
-  for (const child of old.values()) child.remove();
+export function reconcile(parent, items, { key, signature, make, update = () => {} }) {
+  const old = new Map([...parent.children].map((child) => [shown.get(child)?.key, child]));
+  const wanted = items.map((item) => {
+    const known = old.get(key(item));
+    const sign = signature(item);
+    const child = known && shown.get(known).signature === sign ? known : make(item);
+    shown.set(child, { key: key(item), signature: sign });
+    update(child, item);
+    return child;
+  });
+  const staying = new Set(wanted);
+  for (const child of [...parent.children]) if (!staying.has(child)) child.remove();
+  wanted.forEach((child, i) => {
+    const there = parent.children[i] ?? null;
+    if (there !== child) parent.insertBefore(child, there);
+  });
+}
+
+export function keyOf(element) {
+  return shown.get(element)?.key;
 }

@@ -1,6 +1,6 @@
 /**
- * What survives a reload, in this browser's localStorage, per user: unanswered messages, drafts, the cursors of
- * others, the device id. Each unanswered message has a key of its own, so two tabs do not overwrite each other.
+ * What survives a reload, in this browser's localStorage, per user: unanswered messages, drafts, the device
+ * id. Each unanswered message has a key of its own, so two tabs do not overwrite each other.
  * If the browser refuses to store (private mode, full), the page works on without surviving a reload.
  */
 
@@ -44,14 +44,6 @@ export class Storage {
   keepDraft(conversationId, text) {
     if (text) this.#write(`draft/${conversationId}`, text);
     else this.#area.removeItem(`${this.#prefix}draft/${conversationId}`);
-  }
-
-  cursors(conversationId) {
-    return new Map(this.#read(`cursors/${conversationId}`) ?? []);
-  }
-
-  keepCursors(conversationId, cursors) {
-    this.#write(`cursors/${conversationId}`, [...cursors]);
   }
 
   #keys(start) {

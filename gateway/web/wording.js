@@ -54,8 +54,9 @@ export function listOf(names) {
 export function eventText({ kind, sender, content }, me) {
   const person = (user) => (user === me ? "you" : user);
   const by = person(content?.by ?? sender);
-  const users = (content?.users ?? []).map(person);
-  const alone = users.length === 1 && users[0] === by;
+  const named = (content?.users ?? []).map(person);
+  const alone = named.length === 1 && named[0] === by;
+  const users = alone ? named : named.filter((user) => user !== by);
   const lines = {
     "group.created": () => `${by} created the group${content.name ? ` “${content.name}”` : ""}`,
     "group.renamed": () => `${by} renamed the group to “${content.name}”`,
@@ -67,7 +68,7 @@ export function eventText({ kind, sender, content }, me) {
     "member.muted": () => `${by} muted ${users.length ? listOf(users) : "everyone"}`,
   };
   const line = lines[`${kind}.${content?.action}`]?.() ?? content?.text ?? "The group changed";
-  return line.charAt(0).toUpperCase() + line.slice(1);
+  return line.replace(/^you\b/, "You");
 }
 
 /** One line for the conversation list. */

@@ -1,0 +1,128 @@
+"""All conversations of a client: messages come out in order, holes are asked for or given up. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from gateway.client.events import Event, Gap, event_of_message
+from gateway.client.repairs import Repairs
+from gateway.client.timeline import Timeline
+from schemas.frames import Message
+
+__all__ = ["Conversations", "Hole"]
+
+HELD_LIMIT: Final = 2_000
+"""Messages that may wait behind one hole; beyond, the hole is given up."""
+
+Hole = tuple[int, int] | None
+"""The first and last missing seq; None: nothing of the conversation is known, its newest are missing."""
+
+
+class Conversations:
+    """Messages go in from deliveries, pages and histories; events come out, each message once, in order.
+
+    Until `reached_level`, messages of unknown conversations wait for the sync to say where to begin.
+    Holes of up to `max_fill` messages are asked for (`take_questions`); larger ones become a `Gap`.
+    """
+
+    def __init__(self, max_fill: int) -> None:
+        self._max_fill = max_fill
+        self._user_id = ""
+        self._level = False
+        self._timelines: dict[str, Timeline] = {}
+        self._repairs = Repairs()
+        self._events: list[Event] = []
+
+    def attach(self, user_id: str, level: bool) -> None:
+        """A connection opened. `level`: it goes on where the last one ended, no sync is needed."""
+        self._user_id = user_id
+        self._level = level
+
+    def detach(self, now: float) -> None:
+        """The connection is gone, and with it every open question."""
+        self._repairs.disconnected(now)
+
+    def show(self, message: Message, now: float) -> None:
+        """A message that was delivered, or an own one that got its place."""
+        timeline = self._timeline(message.conversation_id)
+        timeline.add(message)
+        if self._level:
+            timeline.start()
+        self._come_out(message.conversation_id, timeline, now)
+
+    def show_synced(self, message: Message, now: float) -> None:
+        """A message of a sync page: pages are in order, so an unknown conversation begins here."""
+        timeline = self._timeline(message.conversation_id)
+        timeline.add(message)
+        if timeline.level is None:
+            timeline.level = message.seq - 1
+        self._come_out(message.conversation_id, timeline, now)
+
+    def reached_level(self, now: float) -> None:
+        """Everything from before the connection is here: what came meanwhile can come out."""
+        self._level = True
+        for conversation_id, timeline in self._timelines.items():
+            timeline.start()
+            self._come_out(conversation_id, timeline, now)
+
+    def know_head(self, conversation_id: str, seq: int, now: float) -> None:
+        """The conversation reaches up to `seq`: what is not here by then is asked for."""
+        timeline = self._timeline(conversation_id)
+        timeline.know_head(seq)
+        self._come_out(conversation_id, timeline, now)
+
+    def take_questions(self, now: float) -> Iterator[tuple[str, Hole]]:
+        """What to ask the history for now; each question is answered by `filled`."""
+        for conversation_id in self._repairs.take_due(now) if self._level else ():
+            timeline = self._timelines[conversation_id]
+            hole = timeline.hole
+            if hole is not None and hole[1] - hole[0] >= self._max_fill:
+                self._give_up(conversation_id, timeline, now)
+            else:
+                yield conversation_id, hole
+
+    def filled(self, conversation_id: str, messages: Iterable[Message], hopeless: bool, now: float) -> None:
+        """The answer to a question. `hopeless`: asking again would be refused again."""
+        timeline = self._timelines[conversation_id]
+        for message in messages:
+            timeline.add(message)
+        timeline.start()
+        self._come_out(conversation_id, timeline, now)
+        if not timeline.missing:
+            return
+        if not self._repairs.answered(conversation_id, timeline.level, now) or hopeless:
+            self._give_up(conversation_id, timeline, now)
+
+    def next_due(self) -> float | None:
+        """When `take_questions` has something to ask."""
+        return self._repairs.next_due() if self._level else None
+
+    def take_events(self) -> list[Event]:
+        """What came out since the last call."""
+        taken, self._events = self._events, []
+        return taken
+
+    def _timeline(self, conversation_id: str) -> Timeline:
+        timeline = self._timelines.get(conversation_id)
+        if timeline is None:
+            timeline = self._timelines[conversation_id] = Timeline(self._user_id)
+        return timeline
+
+    def _come_out(self, conversation_id: str, timeline: Timeline, now: float) -> None:
+        self._events.extend(map(event_of_message, timeline.take()))
+        if timeline.held_count > HELD_LIMIT:
+            self._give_up(conversation_id, timeline, now)
+        elif timeline.missing:
+            self._repairs.seen(conversation_id, timeline.level, now)
+        else:
+            self._repairs.closed(conversation_id)
+
+    def _give_up(self, conversation_id: str, timeline: Timeline, now: float) -> None:
+        skipped = timeline.skip_hole()
+        if skipped is not None:
+            self._events.append(Gap(conversation_id, *skipped))
+        self._repairs.closed(conversation_id)
+        self._events.extend(map(event_of_message, timeline.take()))
+        if timeline.missing:
+            self._repairs.seen(conversation_id, timeline.level, now)

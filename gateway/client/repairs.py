@@ -1,0 +1,65 @@
+"""Which conversations have a hole, when to ask for what is missing, and when to stop asking. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["Repairs"]
+
+GRACE_S: Final = 0.3
+"""A hole often closes by itself: `sent` may overtake a delivery, a head may be told before its message."""
+RETRY_S: Final = 0.5
+TRIES: Final = 5
+"""History lags behind `sent` by the storing time; with the waits between the tries this is 15 s."""
+
+
+@dataclass(slots=True)
+class _Repair:
+    due: float
+    level: int
+    tries: int = 0
+    asked: bool = False
+
+
+class Repairs:
+    """Asks for each hole after a moment's grace, again while it shrinks, `TRIES` times when it does not."""
+
+    def __init__(self) -> None:
+        self._repairs: dict[str, _Repair] = {}
+
+    def seen(self, conversation_id: str, level: int | None, now: float) -> None:
+        """There is a hole after `level`; one that is known already keeps its place."""
+        self._repairs.setdefault(conversation_id, _Repair(now + GRACE_S, -1 if level is None else level))
+
+    def closed(self, conversation_id: str) -> None:
+        """The hole is no more."""
+        self._repairs.pop(conversation_id, None)
+
+    def answered(self, conversation_id: str, level: int | None, now: float) -> bool:
+        """A page came and the hole is still there, now after `level`. False: asking again is of no use."""
+        repair = self._repairs[conversation_id]
+        repair.asked = False
+        if level is not None and level > repair.level:
+            repair.level, repair.tries, repair.due = level, 0, now
+            return True
+        repair.tries += 1
+        repair.due = now + RETRY_S * 2.0 ** (repair.tries - 1)
+        return repair.tries < TRIES
+
+    def disconnected(self, now: float) -> None:
+        """Questions that were open are open again."""
+        for repair in self._repairs.values():
+            repair.asked = False
+            repair.due = max(repair.due, now)
+
+    def take_due(self, now: float) -> Iterator[str]:
+        """The conversations whose missing messages are to be asked for now."""
+        for conversation_id, repair in list(self._repairs.items()):
+            if not repair.asked and repair.due <= now:
+                repair.asked = True
+                yield conversation_id
+
+    def next_due(self) -> float | None:
+        return min((repair.due for repair in self._repairs.values() if not repair.asked), default=None)

@@ -1,0 +1,94 @@
+"""One conversation as this client sees it: each seq once, in order, holes found. Pure."""
+
+from __future__ import annotations
+
+from schemas.frames import Message
+
+__all__ = ["Timeline"]
+
+
+class Timeline:
+    """Messages go in as they come and come out in the order of `seq`, each once.
+
+    `level` is the newest seq that came out, None while nothing is known. What lies beyond a hole is
+    held back until the hole is filled or skipped.
+    """
+
+    def __init__(self, user_id: str) -> None:
+        self.level: int | None = None
+        self._user_id = user_id
+        self._held: dict[int, Message] = {}
+        self._head = 0
+        self._outside = False
+
+    @property
+    def held_count(self) -> int:
+        return len(self._held)
+
+    @property
+    def hole(self) -> tuple[int, int] | None:
+        """The first and last seq of what is missing before something that is known to exist."""
+        if self.level is None:
+            return None
+        head = self.level if self._outside else self._head
+        end = min(self._held) - 1 if self._held else head
+        return (self.level + 1, end) if end > self.level else None
+
+    @property
+    def missing(self) -> bool:
+        """Whether something is known to exist that is not here."""
+        if self.level is None:
+            return self._head > 0 and not self._held
+        return self.hole is not None
+
+    def add(self, message: Message) -> None:
+        """Take a message; one that already came out is dropped."""
+        if self.level is None or message.seq > self.level:
+            self._held[message.seq] = message
+
+    def start(self) -> None:
+        """Nothing older than what is held belongs to this view: begin there, if nothing is known yet."""
+        if self.level is None and self._held:
+            self.level = min(self._held) - 1
+
+    def know_head(self, seq: int) -> None:
+        """The conversation reaches up to `seq`, as somebody else says."""
+        self._head = max(self._head, seq)
+
+    def take(self) -> list[Message]:
+        """What can come out now."""
+        if self.level is None:
+            return []
+        ready = []
+        while message := self._next(self.level + 1):
+            ready.append(message)
+            self.level = message.seq
+            self._outside = self._left_by(message)
+        return ready
+
+    def skip_hole(self) -> tuple[int, int] | None:
+        """Give up what is missing; what was held behind it can be taken. Returns the hole that is skipped."""
+        if self.level is None:
+            self.level = self._head
+        hole = self.hole
+        if hole is not None:
+            self.level = hole[1]
+            self._outside = False
+        return hole
+
+    def _next(self, seq: int) -> Message | None:
+        """The message at `seq`; after a leave the return, wherever it stands: what was between is no hole."""
+        if self._outside and self._held:
+            first = self._held[min(self._held)]
+            if self._concerns_me(first) and first.content.get("action") == "joined":
+                seq = first.seq
+        return self._held.pop(seq, None)
+
+    def _left_by(self, message: Message) -> bool:
+        return self._concerns_me(message) and message.content.get("action") in ("removed", "left")
+
+    def _concerns_me(self, message: Message) -> bool:
+        if message.kind != "member" or not isinstance(message.content, dict):
+            return False
+        users = message.content.get("users")
+        return isinstance(users, list) and self._user_id in users

@@ -1,0 +1,333 @@
+"""One socket: finds out what is spoken on it, and carries a session if it is WebSocket.
+
+No task and no timer of its own: an idle connection is this object, a parser, and a session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final, Protocol, cast
+
+import structlog
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import Protocol as WebSocket
+from websockets.protocol import Side
+from websockets.protocol import State as WebSocketState
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from gateway.handshake import WEBSOCKET_PATH, Opening
+from gateway.session import Session
+from schemas.codes import CloseCode, Code
+from schemas.errors import Refused
+from schemas.frames import JSON, Error
+
+__all__ = ["MAX_HEAD_BYTES", "Connection", "Host"]
+
+log = structlog.get_logger(__name__)
+_quiet = logging.getLogger("gateway.websockets")
+_quiet.setLevel(logging.ERROR)
+
+MAX_HEAD_BYTES: Final = 8_192
+_HARD_LIMIT_FACTOR: Final = 16
+"""A frame up to 16 × max_frame_bytes is read and answered by 1002; a larger one ends the connection (1009)."""
+_POLITE: Final = frozenset({1000, 1001})
+_FAULT: Final = 1011
+
+
+class Host(Protocol):
+    """What a connection needs of its gateway."""
+
+    max_frame_bytes: int
+    outbox_bytes: int
+
+    def watch(self, connection: Connection) -> None:
+        """Abort this connection unless `unwatch` comes within the open timeout."""
+        ...
+
+    def unwatch(self, connection: Connection) -> None: ...
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run this, held until it is done."""
+        ...
+
+    def opening_of(self, request: Request) -> Opening:
+        """Check an upgrade request. Raises `Refused`."""
+        ...
+
+    async def admit(self, opening: Opening) -> Session:
+        """A session for it. Raises `Refused`."""
+        ...
+
+    def welcome(self, session: Session, connection: Connection) -> bool: ...
+
+    def frame(self, session: Session, data: bytes, text: bool) -> None: ...
+
+    def heard(self, session: Session) -> None:
+        """A control frame came."""
+        ...
+
+    def gone(self, session: Session, by_client: bool) -> None: ...
+
+    def flush(self) -> None:
+        """Write what was put into sessions."""
+        ...
+
+    def count_handshake(self, status: int) -> None: ...
+
+    def count_close(self, code: CloseCode) -> None: ...
+
+    def count_fault(self) -> None: ...
+
+    def http_handler(self) -> asyncio.Protocol: ...
+
+
+class Connection(asyncio.Protocol):
+    """A socket on the gateway's port.
+
+    The head of the first request is read here, bounded in bytes and time; then the socket belongs
+    to WebSocket, or for good to the HTTP library. Faults of ours end this one connection.
+    """
+
+    __slots__ = ("_fragments", "_head", "_host", "_session", "_text", "_transport", "_ws")
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._transport: asyncio.Transport | None = None
+        self._head: bytes | None = b""
+        """What came before the upgrade; None once the connection is WebSocket or HTTP."""
+        self._ws: WebSocket | None = None
+        self._session: Session | None = None
+        self._fragments: bytearray | None = None
+        self._text = False
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._host.watch(self)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            if self._ws is not None:
+                self._feed(data)
+            elif self._head is not None:
+                self._sniff(self._head + data)
+        except Exception:
+            self._fault()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._host.unwatch(self)
+        session, self._session = self._session, None
+        ws = self._ws
+        if session is not None:
+            polite = ws is not None and ws.close_rcvd is not None and ws.close_rcvd.code in _POLITE
+            self._host.gone(session, by_client=polite)
+
+    def pause_writing(self) -> None:
+        if self._session is not None:
+            self._session.outbox.congested = True
+
+    def resume_writing(self) -> None:
+        if self._session is not None:
+            self._session.outbox.congested = False
+
+    # What the gateway asks
+
+    def write_out(self) -> None:
+        """Write everything the session has put, in one piece, and close if the session asks for it."""
+        session, transport = self._session, self._transport
+        if session is None or transport is None:
+            return
+        outbox = session.outbox
+        if outbox:
+            data = outbox.take()
+            if outbox.congested and transport.get_write_buffer_size() > self._host.outbox_bytes:
+                session.closing = session.closing or CloseCode.SLOW_READER
+            elif not transport.is_closing():
+                transport.write(data)
+        if session.closing is not None:
+            self._close(session.closing)
+
+    def leave(self, code: CloseCode) -> None:
+        """Close; the session is carried by another connection from now on."""
+        self._session = None
+        self._close(code)
+
+    def abort(self) -> None:
+        """End the socket now, whatever is unsent."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # The first request
+
+    def _sniff(self, head: bytes) -> None:
+        transport = self._up()
+        end = head.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES)
+        if end < 0:
+            self._head = head
+            if len(head) >= MAX_HEAD_BYTES:
+                transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n")
+                transport.close()
+            return
+        self._head = None
+        if _is_upgrade(head[:end]):
+            self._upgrade(head[: end + 4], head[end + 4 :])
+            return
+        self._host.unwatch(self)
+        handler = self._host.http_handler()
+        transport.set_protocol(handler)
+        handler.connection_made(transport)
+        handler.data_received(head)
+
+    def _upgrade(self, head: bytes, early: bytes) -> None:
+        handshake = ServerProtocol(select_subprotocol=_select_nothing, logger=_quiet)
+        handshake.receive_data(head)
+        requests = [event for event in handshake.events_received() if isinstance(event, Request)]
+        if not requests:
+            self._answer(handshake, None)
+            return
+        request = requests[0]
+        response = handshake.accept(request)
+        if response.status_code != 101:
+            self._answer(handshake, response)
+            return
+        try:
+            opening = self._host.opening_of(request)
+        except Refused as refused:
+            self._refuse(handshake, refused)
+            return
+        self._up().pause_reading()
+        self._host.spawn(self._join(handshake, response, opening, early))
+
+    async def _join(
+        self, handshake: ServerProtocol, response: Response, opening: Opening, early: bytes
+    ) -> None:
+        try:
+            session = await self._host.admit(opening)
+        except Refused as refused:
+            self._refuse(handshake, refused)
+            return
+        transport = self._up()
+        if transport.is_closing() or not self._host.welcome(session, self):
+            self._host.gone(session, by_client=True)
+            transport.close()
+            return
+        if opening.subprotocol is not None:
+            response.headers["Sec-WebSocket-Protocol"] = opening.subprotocol
+        self._session = session
+        self._ws = WebSocket(
+            Side.SERVER,
+            state=WebSocketState.OPEN,
+            max_size=_HARD_LIMIT_FACTOR * self._host.max_frame_bytes,
+            logger=_quiet,
+        )
+        transport.set_write_buffer_limits(high=self._host.outbox_bytes // 2)
+        transport.write(response.serialize() + session.outbox.take())
+        transport.resume_reading()
+        self._host.count_handshake(101)
+        self._host.unwatch(self)
+        if early:
+            self.data_received(early)
+
+    def _refuse(self, handshake: ServerProtocol, refused: Refused) -> None:
+        response = handshake.reject(refused.code.http_status, JSON.encode(Error.of(refused)).decode())
+        del response.headers["Content-Type"]
+        response.headers["Content-Type"] = "application/json"
+        if refused.retry_after_ms is not None:
+            response.headers["Retry-After"] = str(-(-refused.retry_after_ms // 1000))
+        if refused.code is Code.BAD_TOKEN:
+            response.headers["WWW-Authenticate"] = "Bearer"
+        self._answer(handshake, response)
+
+    def _answer(self, handshake: ServerProtocol, response: Response | None) -> None:
+        transport = self._up()
+        if response is not None:
+            self._host.count_handshake(response.status_code)
+            handshake.send_response(response)
+        data = b"".join(handshake.data_to_send())
+        if not transport.is_closing():
+            transport.write(data)
+        transport.close()
+
+    # Frames
+
+    def _feed(self, data: bytes) -> None:
+        ws, transport = self._ws, self._up()
+        if ws is None or transport.is_closing():
+            return
+        ws.receive_data(data)
+        for event in ws.events_received():
+            self._take(cast(Frame, event))
+        if ws.writes:
+            transport.write(b"".join(ws.data_to_send()))
+        if ws.close_expected() and ws.eof_sent:
+            transport.close()
+        self._host.flush()
+
+    def _take(self, frame: Frame) -> None:
+        session = self._session
+        if session is None or session.closing is not None:
+            return
+        opcode = frame.opcode
+        if frame.fin and (opcode is Opcode.TEXT or opcode is Opcode.BINARY):
+            self._host.frame(session, bytes(frame.data), opcode is Opcode.TEXT)
+        elif opcode is Opcode.PING or opcode is Opcode.PONG:
+            self._host.heard(session)
+        elif opcode is not Opcode.CLOSE:
+            self._assemble(session, frame)
+
+    def _assemble(self, session: Session, frame: Frame) -> None:
+        """A message in fragments; the parser has checked their order and bounds their sum."""
+        if self._fragments is None:
+            self._fragments = bytearray()
+            self._text = frame.opcode is Opcode.TEXT
+        self._fragments += frame.data
+        if frame.fin:
+            data, self._fragments = bytes(self._fragments), None
+            self._host.frame(session, data, self._text)
+
+    # The end
+
+    def _close(self, code: CloseCode) -> None:
+        ws, transport = self._ws, self._up()
+        if ws is None or ws.state is not WebSocketState.OPEN or transport.is_closing():
+            return
+        self._host.count_close(code)
+        ws.send_close(int(code), code.text)
+        transport.write(b"".join(ws.data_to_send()))
+        self._host.watch(self)
+
+    def _fault(self) -> None:
+        """A fault of ours: counted, logged, and the end of this connection only."""
+        self._host.count_fault()
+        log.exception("connection failed")
+        ws, transport = self._ws, self._transport
+        if transport is None or transport.is_closing():
+            return
+        if ws is not None and ws.state is WebSocketState.OPEN:
+            ws.fail(_FAULT)
+            transport.write(b"".join(ws.data_to_send()))
+        transport.close()
+
+    def _up(self) -> asyncio.Transport:
+        if self._transport is None:
+            raise RuntimeError("the connection was never made")
+        return self._transport
+
+
+def _is_upgrade(head: bytes) -> bool:
+    """Whether this request head asks for the WebSocket; what it says in full is read by the library."""
+    line, _, fields = head.partition(b"\r\n")
+    method, _, target = line.partition(b" ")
+    path = target.partition(b" ")[0].partition(b"?")[0]
+    upgrade = b"\r\nupgrade:" in b"\r\n" + fields.lower()
+    return method == b"GET" and upgrade and path == WEBSOCKET_PATH.encode()
+
+
+def _select_nothing(_: ServerProtocol, __: Sequence[Subprotocol]) -> Subprotocol | None:
+    """The subprotocol is chosen with the rest of the opening (`handshake.py`)."""
+    return None

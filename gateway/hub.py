@@ -1,0 +1,301 @@
+"""Who is connected here, and what each of them gets: encode once, send many.
+
+One of the hot places. Messages of one conversation that arrive together and go to the same users
+share one frame, encoded once per subprotocol; a session adds its own `n` and nothing else
+(benchmark: `tests/load/test_hub.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Protocol
+
+import msgspec
+import structlog
+
+from gateway.metrics import Metrics
+from gateway.session import Session
+from gateway.wire import Delivery, EncodedMessage, frame_bytes
+from schemas.codec import MESSAGE
+from schemas.codes import CloseCode
+from schemas.conversation import GroupEvent, MemberEvent, parse_event
+from schemas.errors import Refused, Undecodable
+from schemas.frames import JSON, Rejected, Sent, ServerFrame
+from schemas.records import STATE_KINDS, Message, Outbound
+
+__all__ = ["Caller", "Hub"]
+
+log = structlog.get_logger(__name__)
+
+MAX_SHARED_MESSAGES: Final = 64
+MAX_SHARED_BYTES: Final = 65_536
+_CLOSE_CODES: Final = {int(code): code for code in CloseCode}
+
+
+class Caller(Protocol):
+    """Whoever sent something and waits for its place in the order: a session or an HTTP request."""
+
+    def accepted(self, client_msg_id: str, at_ms: int) -> None: ...
+
+    def refused(self, client_msg_id: str, conversation_id: str, refused: Refused) -> None: ...
+
+    def sent(self, message: Message) -> None: ...
+
+    def answer_sent(self, sent: Sent) -> None: ...
+
+    def rejected(self, rejected: Rejected) -> None: ...
+
+
+class _UserHere:
+    """A user with at least one session on this gateway."""
+
+    __slots__ = ("large", "sessions")
+
+    def __init__(self) -> None:
+        self.sessions: tuple[Session, ...] = ()
+        self.large: set[str] | None = None
+
+
+class _Run:
+    """Neighbouring messages of one conversation for the same users."""
+
+    __slots__ = ("expand", "messages", "size_bytes", "users")
+
+    def __init__(self, outbound: Outbound) -> None:
+        self.expand = outbound.expand
+        self.users = outbound.users
+        self.messages: list[EncodedMessage] = []
+        self.size_bytes = 0
+
+    def takes(self, outbound: Outbound) -> bool:
+        return (
+            self.expand == outbound.expand
+            and self.users == outbound.users
+            and len(self.messages) < MAX_SHARED_MESSAGES
+            and self.size_bytes < MAX_SHARED_BYTES
+        )
+
+
+class _CloseOrder(msgspec.Struct, frozen=True):
+    """Body of an Outbound of kind `close`."""
+
+    code: int
+    reason: str = ""
+
+
+class Hub:
+    """The sessions of this gateway, by id and by user, and the members of large conversations among them.
+
+    Order: messages of a conversation are handed to a session in the order they came. Who gets a
+    message is what fan-out wrote beside it; in a large conversation it is this gateway's own index
+    of members, which follows the membership events of the stream itself.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.sessions: dict[str, Session] = {}
+        self.callers: dict[str, Caller] = {}
+        """HTTP requests that wait for their answer, by the session id they sent under."""
+        self.touched: list[Session] = []
+        self._users: dict[str, _UserHere] = {}
+        self._readers: dict[str, set[str]] = {}
+        self._metrics = metrics
+
+    # Sessions
+
+    def add(self, session: Session) -> None:
+        self.sessions[session.id] = session
+        user = self._users.get(session.user_id)
+        if user is None:
+            user = self._users[session.user_id] = _UserHere()
+        user.sessions = (*user.sessions, session)
+
+    def remove(self, session: Session) -> None:
+        """Forget a session, if it is still there."""
+        if self.sessions.get(session.id) is not session:
+            return
+        del self.sessions[session.id]
+        user = self._users[session.user_id]
+        user.sessions = tuple(s for s in user.sessions if s is not session)
+        if not user.sessions:
+            for conversation_id in user.large or ():
+                self._forget_reader(conversation_id, session.user_id)
+            del self._users[session.user_id]
+
+    def sessions_of(self, user_id: str) -> tuple[Session, ...]:
+        user = self._users.get(user_id)
+        return user.sessions if user is not None else ()
+
+    def of_device(self, user_id: str, device_id: str) -> Iterator[Session]:
+        return (s for s in self.sessions_of(user_id) if s.device_id == device_id)
+
+    # Large conversations
+
+    def add_readers(self, conversation_id: str, users: Iterable[str]) -> bool:
+        """These users are members; those connected here are noted. True: they are the first ones here."""
+        readers = self._readers.get(conversation_id)
+        first = readers is None
+        for user_id in users:
+            user = self._users.get(user_id)
+            if user is None:
+                continue
+            if readers is None:
+                readers = self._readers[conversation_id] = set()
+            readers.add(user_id)
+            if user.large is None:
+                user.large = set()
+            user.large.add(conversation_id)
+        return first and readers is not None
+
+    def remove_readers(self, conversation_id: str, users: Iterable[str]) -> None:
+        for user_id in users:
+            user = self._users.get(user_id)
+            if user is not None and user.large is not None:
+                user.large.discard(conversation_id)
+            self._forget_reader(conversation_id, user_id)
+
+    def readers(self, conversation_id: str) -> frozenset[str]:
+        return frozenset(self._readers.get(conversation_id, ()))
+
+    def large_conversations(self) -> list[str]:
+        return list(self._readers)
+
+    def _forget_reader(self, conversation_id: str, user_id: str) -> None:
+        readers = self._readers.get(conversation_id)
+        if readers is not None:
+            readers.discard(user_id)
+            if not readers:
+                del self._readers[conversation_id]
+
+    # From the pipeline
+
+    def dispatch(self, outbounds: Sequence[Outbound], now: float) -> None:
+        """Hand out what one poll brought. A body that cannot be read is counted and left out."""
+        runs: dict[str, _Run] = {}
+        for outbound in outbounds:
+            try:
+                if outbound.kind == "message":
+                    self._gather(runs, outbound, now)
+                elif outbound.kind == "frame":
+                    self._hand_frame(outbound)
+                else:
+                    self._close(outbound)
+            except (Undecodable, Refused, msgspec.DecodeError) as error:
+                self._metrics.undecodable.inc()
+                log.warning("undecodable outbound", kind=outbound.kind, error=str(error)[:200])
+        for run in runs.values():
+            self._deliver(run, now)
+
+    def _gather(self, runs: dict[str, _Run], outbound: Outbound, now: float) -> None:
+        message = MESSAGE.decode(outbound.body)
+        conversation_id = message.conversation_id
+        run = runs.get(conversation_id)
+        if run is not None and not (run.takes(outbound) and message.kind not in STATE_KINDS):
+            self._deliver(runs.pop(conversation_id), now)
+            run = None
+        if run is None:
+            run = runs[conversation_id] = _Run(outbound)
+        run.messages.append(EncodedMessage(message))
+        run.size_bytes += len(message.content)
+        if message.kind in STATE_KINDS:
+            self._deliver_event(runs.pop(conversation_id), message, now)
+
+    def _deliver_event(self, run: _Run, message: Message, now: float) -> None:
+        """A membership event stands alone: who joins gets it, who leaves gets it and nothing after it."""
+        event = parse_event(message.kind, message.content)
+        conversation_id = message.conversation_id
+        if run.expand or conversation_id in self._readers:
+            self.add_readers(conversation_id, _joined(event))
+        self._deliver(run, now)
+        self.remove_readers(conversation_id, _left(event, self._readers.get(conversation_id, ())))
+
+    def _deliver(self, run: _Run, now: float) -> None:
+        messages = run.messages
+        users: Iterable[str] = run.users
+        if run.expand:
+            conversation_id = messages[0].record.conversation_id
+            self.add_readers(conversation_id, run.users)
+            users = self._readers.get(conversation_id, set()).union(run.users)
+        authors = {m.record.session_id for m in messages}
+        delivery = Delivery(messages, now)
+        frames = 0
+        here = self._users
+        for user_id in users:
+            user = here.get(user_id)
+            if user is None:
+                continue
+            for session in user.sessions:
+                if session.id in authors:
+                    continue
+                session.deliver(delivery)
+                frames += 1
+        self._metrics.delivery_frames.inc(frames)
+        self._metrics.delivered.inc(frames * len(messages))
+        for session_id in authors:
+            self._answer_author(session_id, messages, now)
+
+    def _answer_author(self, session_id: str, messages: list[EncodedMessage], now: float) -> None:
+        """The connection that sent a message gets `sent` in place of the message, among those of others."""
+        caller = self.callers.get(session_id)
+        session = self.sessions.get(session_id)
+        others: list[EncodedMessage] = []
+        for message in messages:
+            if message.record.session_id != session_id:
+                others.append(message)
+            elif caller is not None:
+                caller.sent(message.record)
+            elif session is not None:
+                session.sent(message.record)
+        if session is not None and others:
+            session.deliver(Delivery(others, now))
+
+    def _hand_frame(self, outbound: Outbound) -> None:
+        """A frame that is written as it is, or the answer to something a session sent."""
+        if outbound.session_id:
+            caller = self.callers.get(outbound.session_id) or self.sessions.get(outbound.session_id)
+            if caller is not None:
+                self._answer(caller, JSON.parse_server(outbound.body))
+            return
+        frame: ServerFrame | None = None
+        for user_id in outbound.users:
+            for session in self.sessions_of(user_id):
+                if session.id == outbound.not_session_id:
+                    continue
+                payload = outbound.body
+                if not session.codec.text:
+                    frame = frame or JSON.parse_server(outbound.body)
+                    payload = session.codec.encode(frame)
+                wire = frame_bytes(session.codec, payload)
+                if not outbound.ephemeral:
+                    session.put(wire)
+                elif not session.put_ephemeral(wire):
+                    self._metrics.dropped_ephemeral.inc()
+
+    def _answer(self, caller: Caller, frame: ServerFrame) -> None:
+        if isinstance(frame, Sent):
+            caller.answer_sent(frame)
+        elif isinstance(frame, Rejected):
+            caller.rejected(frame)
+        elif isinstance(caller, Session):
+            caller.send(frame)
+
+    def _close(self, outbound: Outbound) -> None:
+        order = msgspec.json.decode(outbound.body, type=_CloseOrder)
+        code = _CLOSE_CODES.get(order.code)
+        if code is None:
+            raise Undecodable(f"no close code {order.code}")
+        for user_id in outbound.users:
+            for session in self.sessions_of(user_id):
+                if outbound.session_id in ("", session.id):
+                    session.close(code)
+
+
+def _joined(event: GroupEvent | MemberEvent) -> list[str]:
+    if isinstance(event, GroupEvent):
+        return [event.by, *event.members] if event.action == "created" else []
+    return event.users if event.action == "joined" else []
+
+
+def _left(event: GroupEvent | MemberEvent, readers: Iterable[str]) -> list[str]:
+    if isinstance(event, GroupEvent):
+        return list(readers) if event.action == "dissolved" else []
+    return event.users if event.action in ("removed", "left") else []

@@ -1,0 +1,68 @@
+"""Which conversations changed for a user: from the index in the route table, or rebuilt from the history."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import Final
+
+from infra.clock import Clock
+from infra.ports import HistoryStore, RouteTable
+
+__all__ = ["InboxReader"]
+
+_MAX_REBUILDING: Final = 10_000
+_PARALLEL: Final = 16
+
+
+class InboxReader:
+    """Reads the inbox index; a lost one is restored from the history.
+
+    A restored index is called complete only when everything that may have been in it before the
+    loss can be read: when fan-out and persistence have passed the moment the loss was first seen.
+    """
+
+    def __init__(self, routes: RouteTable, history: HistoryStore, clock: Clock) -> None:
+        self._routes = routes
+        self._history = history
+        self._clock = clock
+        self._lost_at_ms: OrderedDict[str, int] = OrderedDict()
+
+    async def changed(self, user_id: str, since_ms: int, target_ms: int) -> dict[str, int]:
+        """conversation → sent_at_ms of its newest message, for those with one at or after `since_ms`.
+
+        `target_ms`: how far the stages had got before this was called.
+        """
+        inbox = await self._routes.inbox(user_id, since_ms)
+        changed = dict(inbox.changed)
+        if not inbox.complete:
+            changed.update(await self._rebuild(user_id, target_ms))
+        changed.update(await self._newest(inbox.large))
+        return {c: at_ms for c, at_ms in changed.items() if at_ms >= since_ms}
+
+    async def _rebuild(self, user_id: str, target_ms: int) -> dict[str, int]:
+        lost_at_ms = self._lost_at_ms.setdefault(user_id, self._clock.now_ms())
+        if len(self._lost_at_ms) > _MAX_REBUILDING:
+            self._lost_at_ms.popitem(last=False)
+        memberships = await self._history.conversations(user_id)
+        changed = await self._stored([m.conversation_id for m in memberships])
+        complete = target_ms > lost_at_ms
+        await self._routes.restore_inbox(user_id, changed, complete)
+        if complete:
+            self._lost_at_ms.pop(user_id, None)
+        return changed
+
+    async def _newest(self, conversation_ids: list[str]) -> dict[str, int]:
+        if not conversation_ids:
+            return {}
+        heads = await self._routes.heads(conversation_ids)
+        unknown = [c for c in conversation_ids if c not in heads]
+        return {c: head.at_ms for c, head in heads.items()} | await self._stored(unknown)
+
+    async def _stored(self, conversation_ids: list[str]) -> dict[str, int]:
+        newest: dict[str, int] = {}
+        for start in range(0, len(conversation_ids), _PARALLEL):
+            part = conversation_ids[start : start + _PARALLEL]
+            heads = await asyncio.gather(*(self._history.head(c) for c in part))
+            newest |= {c: head.at_ms for c, head in zip(part, heads, strict=True) if head is not None}
+        return newest

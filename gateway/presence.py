@@ -1,0 +1,188 @@
+"""This gateway's place in the route table: its lease, and a route for each of its sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import structlog
+
+from gateway.hub import Hub
+from gateway.session import Session, State
+from infra.clock import Clock
+from infra.ports import Attached, Bus, Outgoing, Route, RouteTable
+from schemas.codec import OUTBOUND
+from schemas.codes import CloseCode
+from schemas.errors import Unavailable
+from schemas.records import Outbound
+from schemas.topics import outbound_topic
+
+__all__ = ["Presence"]
+
+log = structlog.get_logger(__name__)
+
+_BATCH: Final = 500
+_RETRY_S: Final = 0.2
+_REPLACED_BODY: Final = msgspec.json.encode(
+    {"code": int(CloseCode.REPLACED), "reason": CloseCode.REPLACED.text}
+)
+
+
+class Presence:
+    """Registers sessions in batches: what asks in one loop turn, or while a call is out, goes in one call.
+
+    Promise: when `attach` returns, fan-out finds the session. Removal is fenced by the session id,
+    so a late one harms nobody. When the lease or the whole table was lost, every route is attached
+    again. Limits: `_BATCH` routes a call.
+    """
+
+    def __init__(
+        self,
+        routes: RouteTable,
+        bus: Bus,
+        hub: Hub,
+        clock: Clock,
+        gateway_id: str,
+        boot_id: str,
+        lease_s: float,
+        told: Callable[[], None],
+    ) -> None:
+        self._routes = routes
+        self._bus = bus
+        self._hub = hub
+        self._clock = clock
+        self._gateway_id = gateway_id
+        self._boot_id = boot_id
+        self._lease_s = lease_s
+        self._told = told
+        self._held_until = -1.0
+        self._arriving: list[tuple[Session, asyncio.Future[None]]] = []
+        self._leaving: list[tuple[str, Route]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def lease_held(self) -> bool:
+        return self._clock.monotonic() < self._held_until
+
+    async def startup(self) -> None:
+        """Take the lease. Comes after the downlink's position is fixed."""
+        await self._renew()
+
+    async def run(self) -> None:
+        """Renew the lease until cancelled; attach everything again whenever it was lost."""
+        complete = True
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            try:
+                complete = await self._renew() and complete
+                if not complete:
+                    await self._attach_all()
+                    complete = True
+            except Unavailable as error:
+                log.warning("lease not renewed", error=str(error))
+
+    async def attach(self, session: Session) -> None:
+        """Register a session, which the hub must hold already. Raises `Unavailable`."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._arriving.append((session, done))
+        self._ensure("attach", self._attach_arriving)
+        await done
+
+    def detach(self, session: Session) -> None:
+        """Remove a session's route, soon."""
+        self._leaving.append((session.user_id, self._route(session)))
+        self._ensure("detach", self._detach_leaving)
+
+    async def shutdown(self) -> None:
+        """Give the lease up: every route of this gateway is void at once."""
+        for task in self._tasks.values():
+            task.cancel()
+        if self._held_until > 0:
+            self._held_until = -1.0
+            await self._routes.drop_lease(self._gateway_id, self._boot_id)
+
+    def _ensure(self, name: str, work: Callable[[], object]) -> None:
+        if name not in self._tasks:
+            task = asyncio.ensure_future(work())  # type: ignore[call-overload]
+            self._tasks[name] = task
+            task.add_done_callback(lambda _: self._tasks.pop(name, None))
+
+    async def _renew(self) -> bool:
+        asked_at = self._clock.monotonic()
+        kept = await self._routes.renew_lease(self._gateway_id, self._boot_id, self._lease_s)
+        self._held_until = asked_at + self._lease_s
+        return kept
+
+    async def _attach_arriving(self) -> None:
+        while self._arriving:
+            batch, self._arriving = self._arriving[:_BATCH], self._arriving[_BATCH:]
+            try:
+                await self._attach([session for session, _ in batch])
+            except Unavailable as error:
+                for _, done in batch:
+                    if not done.done():
+                        done.set_exception(Unavailable(str(error)))
+            else:
+                for _, done in batch:
+                    if not done.done():
+                        done.set_result(None)
+
+    async def _attach_all(self) -> None:
+        sessions = list(self._hub.sessions.values())
+        for start in range(0, len(sessions), _BATCH):
+            await self._attach([s for s in sessions[start : start + _BATCH] if s.state is not State.CLOSED])
+        await self._routes.add_reader(self._hub.large_conversations(), self._gateway_id)
+        log.info("routes attached again", sessions=len(sessions))
+
+    async def _attach(self, sessions: list[Session]) -> None:
+        answers = await self._routes.attach([(s.user_id, self._route(s)) for s in sessions])
+        large: list[str] = []
+        for session, attached in zip(sessions, answers, strict=True):
+            if session.id in self._hub.sessions:
+                large += [c for c in attached.large if self._hub.add_readers(c, (session.user_id,))]
+        if large:
+            await self._routes.add_reader(large, self._gateway_id)
+        await self._replace(sessions, answers)
+
+    async def _replace(self, sessions: list[Session], answers: list[Attached]) -> None:
+        """A device has one connection: the older one is closed, wherever it is."""
+        orders: list[Outgoing] = []
+        for session, attached in zip(sessions, answers, strict=True):
+            old = attached.replaced
+            if old is None or old.session_id == session.id:
+                continue
+            if old.gateway_id != self._gateway_id:
+                orders.append(_close_order(session.user_id, old))
+            elif (here := self._hub.sessions.get(old.session_id)) is not None:
+                here.close(CloseCode.REPLACED)
+        self._told()
+        if orders:
+            live = await self._routes.live_gateways()
+            await self._bus.publish([o for o in orders if o.topic.removeprefix("im.outbound.") in live])
+
+    async def _detach_leaving(self) -> None:
+        while self._leaving:
+            batch, self._leaving = self._leaving[:_BATCH], self._leaving[_BATCH:]
+            try:
+                await self._routes.detach(batch)
+            except Unavailable as error:
+                log.warning("routes not removed yet", routes=len(batch), error=str(error))
+                self._leaving = batch + self._leaving
+                await asyncio.sleep(_RETRY_S)
+
+    def _route(self, session: Session) -> Route:
+        return Route(
+            session.device_id,
+            self._gateway_id,
+            self._boot_id,
+            session.id,
+            session.platform,
+            session.since_ms,
+        )
+
+
+def _close_order(user_id: str, old: Route) -> Outgoing:
+    order = Outbound("close", _REPLACED_BODY, [user_id], session_id=old.session_id)
+    return Outgoing(outbound_topic(old.gateway_id).name, 0, OUTBOUND.encode(order))

@@ -1,0 +1,50 @@
+"""A gateway with its real engines: the only place of this package that names them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Final
+
+from gateway.server import GatewayServer
+from infra.cassandra import CassandraHistory
+from infra.clock import SystemClock
+from infra.kafka import KafkaBus, ensure_topics
+from infra.redis import RedisRouteTable
+from infra.settings import Settings
+from schemas.topics import outbound_topic
+
+__all__ = ["GatewayProcess"]
+
+_GC_THRESHOLD: Final = (50_000, 20, 50)
+"""Sessions live long: looking at 10,000 of them again and again would cost more than it frees."""
+
+
+class GatewayProcess:
+    """A service (`infra.lifecycle`): opens the engines, then the gateway; closes in the opposite order."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        clock = SystemClock()
+        self._bus = KafkaBus(settings, client_id=settings.gateway_id)
+        self._routes = RedisRouteTable(settings, clock)
+        self._history = CassandraHistory(settings)
+        self._gateway = GatewayServer(settings, self._bus, self._routes, self._history, clock)
+
+    async def startup(self) -> None:
+        await ensure_topics(self._settings, (outbound_topic(self._settings.gateway_id),))
+        await asyncio.gather(self._bus.startup(), self._routes.startup(), self._history.startup())
+        await self._gateway.startup()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLD)
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        await self._gateway.serve(stop)
+
+    async def drain(self) -> None:
+        await self._gateway.drain()
+
+    async def shutdown(self) -> None:
+        await self._gateway.shutdown()
+        await asyncio.gather(self._bus.shutdown(), self._routes.shutdown(), self._history.shutdown())

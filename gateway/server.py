@@ -1,0 +1,272 @@
+"""A gateway: what it is made of, and the order in which it opens and closes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+from websockets.http11 import Request
+
+from gateway.auth import TokenVerifier
+from gateway.connection import Connection
+from gateway.conversation_view import ConversationView
+from gateway.desk import Desk, Services
+from gateway.directory import Directory
+from gateway.downlink import Downlink
+from gateway.handshake import Opening, check_origin, read_opening
+from gateway.health import Health
+from gateway.history import HistoryService
+from gateway.http import Http, HttpParts
+from gateway.hub import Hub
+from gateway.inbox import InboxReader
+from gateway.lobby import SWEEP_S, Lobby
+from gateway.metrics import Metrics
+from gateway.pages import Pages
+from gateway.presence import Presence
+from gateway.pulse import Pulse
+from gateway.reading import Reading
+from gateway.receipts import Receipts
+from gateway.session import Session, SessionRules, State
+from gateway.sync import SyncService
+from gateway.throttle import SendLimiter, send_rate
+from gateway.typing_notes import TypingNotes
+from gateway.uplink import Uplink
+from infra.clock import Clock
+from infra.ports import Bus, HistoryStore, RouteTable
+from infra.settings import Settings
+from schemas.codes import CloseCode
+from schemas.errors import SettingsError, Unavailable
+from schemas.frames import Drain
+from schemas.ids import new_name
+from schemas.topics import outbound_topic
+
+__all__ = ["GatewayServer"]
+
+log = structlog.get_logger(__name__)
+
+OPEN_TIMEOUT_S: Final = 5.0
+_DRAIN_S: Final = 10.0
+_DRAIN_SESSIONS_PER_S: Final = 2_000
+_DRAIN_PAUSE_S: Final = 0.05
+
+
+class GatewayServer:
+    """One gateway over its three engines.
+
+    `startup` fixes the downlink's position before it takes the lease, and opens the port last.
+    `drain` stops admitting, tells every client, empties the uplink and lets sessions go.
+    """
+
+    def __init__(
+        self, settings: Settings, bus: Bus, routes: RouteTable, history: HistoryStore, clock: Clock
+    ) -> None:
+        if settings.auth_secret is None:
+            raise SettingsError("IM_AUTH_SECRET: not set; tokens cannot be checked")
+        secret = settings.auth_secret.get_secret_value()
+        self._settings = settings
+        self._clock = clock
+        self.max_frame_bytes = settings.max_frame_bytes
+        self.outbox_bytes = settings.outbox_bytes
+        self.metrics = metrics = Metrics()
+        self.hub = hub = Hub(metrics)
+        page_bytes = settings.outbox_bytes // 2
+        limiter = SendLimiter(send_rate(settings))
+        self._uplink = Uplink(bus, limiter, clock, metrics, settings.publish_timeout_s, self.flush)
+        topic = outbound_topic(settings.gateway_id).name
+        self._downlink = Downlink(bus, topic, hub, clock, metrics, self.flush)
+        self._presence = Presence(
+            routes, bus, hub, clock, settings.gateway_id, new_name(), settings.lease_s, self.flush
+        )
+        self._pulse = Pulse(routes, self._downlink, clock, settings.partitions, self.flush)
+        self._receipts = Receipts(bus, clock)
+        inbox = InboxReader(routes, history, clock)
+        sync = SyncService(routes, inbox, ConversationView(history), clock, settings.partitions, page_bytes)
+        pages = HistoryService(history, page_bytes)
+        services = Services(
+            self._uplink,
+            self._pulse,
+            self._receipts,
+            sync,
+            pages,
+            Directory(history, clock),
+            Reading(routes, history, inbox, self._receipts),
+            TypingNotes(routes, history, bus),
+        )
+        self._desk = Desk(services, clock, metrics, self.flush)
+        verifier = TokenVerifier(secret)
+        rules = SessionRules.of(settings)
+        self._lobby = Lobby(hub, self._presence, verifier, rules, clock, metrics, settings.max_connections)
+        self.health = Health(bus, routes, history, self._presence, self._downlink, clock, settings.partitions)
+        http = Http(
+            HttpParts(
+                settings=settings,
+                secret=secret,
+                hub=hub,
+                uplink=self._uplink,
+                sync=sync,
+                history=pages,
+                routes=routes,
+                verifier=verifier,
+                health=self.health,
+                pages=Pages(Path(__file__).parent / "web"),
+                metrics=metrics,
+                clock=clock,
+            )
+        )
+        self._runner = web.AppRunner(http.application(), access_log=None)
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watched: OrderedDict[Connection, float] = OrderedDict()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        if self._server is None:
+            raise Unavailable("the gateway is not listening")
+        return int(self._server.sockets[0].getsockname()[1])
+
+    # Four verbs
+
+    async def startup(self, port: int | None = None) -> None:
+        """Open everything, the port last."""
+        await self._downlink.startup()
+        await self._presence.startup()
+        for work in (
+            self._downlink.run(),
+            self._presence.run(),
+            self._pulse.run(),
+            self._receipts.run(),
+            self.health.run(),
+            self._sweep(),
+        ):
+            self.spawn(work)
+        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Connection(self),
+            self._settings.host,
+            self._settings.port if port is None else port,
+            backlog=4_096,
+        )
+        log.info(
+            "gateway listens", gateway=self._settings.gateway_id, host=self._settings.host, port=self.port
+        )
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Serve until told to stop. Raises what ended one of the parts that must never end."""
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait([stopped], return_when=asyncio.FIRST_COMPLETED)
+
+    async def drain(self) -> None:
+        """Let every client go without a loss, within `_DRAIN_S`."""
+        self._lobby.draining = self.health.draining = True
+        sessions = [s for s in self.hub.sessions.values() if s.state is State.OPEN]
+        slice_size = max(1, int(_DRAIN_SESSIONS_PER_S * _DRAIN_PAUSE_S))
+        for start in range(0, len(sessions), slice_size):
+            for session in sessions[start : start + slice_size]:
+                session.send(Drain(reconnect_after_ms=1_000 * (start // _DRAIN_SESSIONS_PER_S)))
+            self.flush()
+            await asyncio.sleep(_DRAIN_PAUSE_S)
+        if not await self._uplink.flush(_DRAIN_S):
+            log.warning("records were still without an answer")
+        await self._desk.drain(_DRAIN_PAUSE_S)
+        await self._receipts.flush()
+        for session in self.hub.sessions.values():
+            session.close(CloseCode.DRAIN)
+        self.flush()
+        log.info("gateway drained", sessions=len(sessions))
+
+    async def shutdown(self) -> None:
+        """Close everything; may follow a failed startup."""
+        if self._server is not None:
+            self._server.close()
+        self._uplink.abandon()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            await self._presence.shutdown()
+        except Unavailable as error:
+            log.warning("lease not given up; it runs out by itself", error=str(error))
+        await self._runner.cleanup()
+        await self._downlink.shutdown()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self._lobby.sweep()
+            self.metrics.sessions.set(len(self.hub.sessions))
+            deadline = self._clock.monotonic() - OPEN_TIMEOUT_S
+            while self._watched:
+                connection, since = next(iter(self._watched.items()))
+                if since > deadline:
+                    break
+                del self._watched[connection]
+                connection.abort()
+            self.flush()
+
+    # What connections need (`connection.Host`)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def watch(self, connection: Connection) -> None:
+        self._watched[connection] = self._clock.monotonic()
+
+    def unwatch(self, connection: Connection) -> None:
+        self._watched.pop(connection, None)
+
+    def opening_of(self, request: Request) -> Opening:
+        headers = request.headers
+        check_origin(headers.get("Origin"), headers.get("Host"), self._settings.allowed_origins)
+        return read_opening(request.path, headers)
+
+    async def admit(self, opening: Opening) -> Session:
+        return await self._lobby.admit(opening, self._pulse.consumed_ms)
+
+    def welcome(self, session: Session, connection: Connection) -> bool:
+        welcomed = self._lobby.welcome(session, connection)
+        self.metrics.connections.inc(welcomed)
+        return welcomed
+
+    def frame(self, session: Session, data: bytes, text: bool) -> None:
+        self._desk.frame(session, data, text)
+
+    def heard(self, session: Session) -> None:
+        session.heard_at = self._clock.monotonic()
+
+    def gone(self, session: Session, by_client: bool) -> None:
+        self._lobby.gone(session, by_client)
+
+    def flush(self) -> None:
+        """Write out what every touched session has to say: one write for each."""
+        touched = self.hub.touched
+        while touched:
+            batch = touched.copy()
+            touched.clear()
+            for session in batch:
+                link = session.link
+                if isinstance(link, Connection):
+                    link.write_out()
+
+    def count_handshake(self, status: int) -> None:
+        self.metrics.handshakes.labels(str(status)).inc()
+
+    def count_close(self, code: CloseCode) -> None:
+        self.metrics.close(code)
+
+    def count_fault(self) -> None:
+        self.metrics.unexpected.inc()
+
+    def http_handler(self) -> asyncio.Protocol:
+        server = self._runner.server
+        if server is None:
+            raise Unavailable("the gateway is not listening")
+        return server()

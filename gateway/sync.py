@@ -1,0 +1,152 @@
+"""Answers to `sync`: everything since a token, or everything, page by page.
+
+A token says "the client has every message with sent_at_ms below this". A sync reads, in this
+order, how far fan-out and persistence have got (its target), which conversations changed, and
+their messages; so nothing below the target can be missing, and the target is the next token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from gateway.conversation_view import ConversationView, View
+from gateway.history import row_bytes
+from gateway.inbox import InboxReader
+from gateway.progress import Progress
+from gateway.pulse import SYNC_STAGES
+from gateway.sync_token import SyncToken, parse_token
+from gateway.wire import message_frame
+from infra.clock import Clock
+from infra.ports import RouteTable
+from schemas.frames import Page, Sync
+
+__all__ = ["SyncService"]
+
+PAGE_CONVERSATIONS: Final = 20
+PAGE_MESSAGES: Final = 500
+_FUTURE_MS: Final = 60_000
+"""A token from later than this is none of this history: the data was set back."""
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """A conversation still to be sent; `after_seq`: what an earlier page has sent of it, None: nothing."""
+
+    conversation_id: str
+    after_seq: int | None = None
+
+
+class _Paging(msgspec.Struct):
+    """A sync that takes several pages: its order is fixed when it begins, so nothing is passed over."""
+
+    token: str
+    since_ms: int | None
+    target_ms: int
+    page: int
+    rest: list[_Place]
+    reset: bool
+
+
+class SyncService:
+    """Makes pages. Cost: that of the conversations in the page, whatever their length.
+
+    A page holds at most `PAGE_CONVERSATIONS`, `PAGE_MESSAGES` and `page_bytes`. A paging token is
+    good in the session that got it; in another one the same sync begins again, and repeats.
+    """
+
+    def __init__(
+        self,
+        routes: RouteTable,
+        inbox: InboxReader,
+        view: ConversationView,
+        clock: Clock,
+        partitions: int,
+        page_bytes: int,
+    ) -> None:
+        self._routes = routes
+        self._inbox = inbox
+        self._view = view
+        self._clock = clock
+        self._partitions = partitions
+        self._page_bytes = page_bytes
+
+    async def page(self, user_id: str, ask: Sync, progress: Progress, text: bool) -> Page:
+        """The next page. Raises `Unavailable`; then the same request may be made again."""
+        paging = progress.paging
+        if not isinstance(paging, _Paging) or ask.token != paging.token:
+            paging = await self._begin(user_id, ask.token)
+            progress.came_with(paging.since_ms)
+        batch, views = await self._load(user_id, paging, ask.limit)
+        rest, chosen = self._fill(batch, views)
+        rest += paging.rest[len(batch) :]
+        paging = msgspec.structs.replace(paging, rest=rest, page=paging.page + 1)
+        if rest:
+            paging.token = str(SyncToken(paging.since_ms, paging.page))
+            progress.paging = paging
+            token = paging.token
+        else:
+            progress.paging = None
+            progress.synced(paging.target_ms)
+            token = str(SyncToken(paging.target_ms))
+        return Page(
+            messages=[message_frame(row, text) for view in chosen for row in view.rows],
+            conversations=[view.frame(text) for view in chosen if view.is_whole],
+            token=token,
+            more=bool(rest),
+            reset=paging.reset,
+            re=ask.id,
+        )
+
+    async def _begin(self, user_id: str, text: str | None) -> _Paging:
+        target_ms = await self._routes.watermark(SYNC_STAGES, self._partitions)
+        token = parse_token(text) if text else SyncToken(None)
+        since_ms = token.since_ms if token else None
+        if since_ms is not None and since_ms > self._clock.now_ms() + _FUTURE_MS:
+            token, since_ms = None, None
+        changed = await self._inbox.changed(user_id, since_ms or 0, target_ms)
+        if since_ms is None:
+            order = sorted(changed, key=lambda c: (-changed[c], c))
+        else:
+            order = sorted(changed)
+            target_ms = max(target_ms, since_ms)
+        return _Paging("", since_ms, target_ms, 0, [_Place(c) for c in order], token is None)
+
+    async def _load(
+        self, user_id: str, paging: _Paging, limit: int
+    ) -> tuple[list[_Place], list[View | None]]:
+        batch = paging.rest[:PAGE_CONVERSATIONS]
+        cursors = await self._view.cursors(user_id) if batch else {}
+        views = await asyncio.gather(
+            *(
+                self._view.load(user_id, p.conversation_id, paging.since_ms, p.after_seq, limit, cursors)
+                for p in batch
+            )
+        )
+        return batch, views
+
+    def _fill(self, batch: Sequence[_Place], views: Sequence[View | None]) -> tuple[list[_Place], list[View]]:
+        """What goes into this page, and what of the batch is left for the next one."""
+        room_bytes, room = self._page_bytes, PAGE_MESSAGES
+        chosen: list[View] = []
+        for index, (place, view) in enumerate(zip(batch, views, strict=True)):
+            if view is None:
+                continue
+            taken = 0
+            for row in view.rows[:room]:
+                if room_bytes < row_bytes(row) and (chosen or taken):
+                    break
+                room_bytes -= row_bytes(row)
+                taken += 1
+            room -= taken
+            if taken == len(view.rows):
+                chosen.append(view)
+                continue
+            left = [place, *batch[index + 1 :]]
+            if taken:
+                chosen.append(view.first(taken))
+                left[0] = _Place(place.conversation_id, view.rows[taken - 1].seq)
+            return left, chosen
+        return [], chosen

@@ -1,0 +1,82 @@
+"""How much a client may ask for: token buckets, with the time passed in."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from infra.settings import Settings
+
+__all__ = ["PATIENCE", "UNLIMITED", "Rate", "SendLimiter", "TokenBucket", "request_rate", "send_rate"]
+
+_MAX_USERS: Final = 100_000
+
+
+class Rate:
+    """What a bucket holds and how quickly it fills."""
+
+    __slots__ = ("burst", "per_s")
+
+    def __init__(self, per_s: float, burst: float) -> None:
+        self.per_s = per_s
+        self.burst = burst
+
+
+UNLIMITED: Final = Rate(float("inf"), float("inf"))
+PATIENCE: Final = Rate(per_s=2.0, burst=20.0)
+"""Offences a session is forgiven: 20 bad frames at once or in ten seconds; more closes it with 4503.
+A frame over a rate limit weighs a fiftieth, so a busy but well-formed client is only told to wait."""
+
+
+def send_rate(settings: Settings) -> Rate:
+    """Sends and changes of one user on this gateway, over all sessions."""
+    return UNLIMITED if settings.limits == "off" else Rate(settings.sends_per_s, settings.send_burst)
+
+
+def request_rate(settings: Settings) -> Rate:
+    """Everything else that has an answer, per session: twice what a user may send."""
+    rate = send_rate(settings)
+    return rate if rate is UNLIMITED else Rate(2 * rate.per_s, 2 * rate.burst)
+
+
+class TokenBucket:
+    """A bucket that starts full. `take` costs the same whatever time has passed."""
+
+    __slots__ = ("_at", "_tokens")
+
+    def __init__(self, rate: Rate, now: float) -> None:
+        self._tokens = rate.burst
+        self._at = now
+
+    def take(self, rate: Rate, now: float, cost: float = 1.0) -> int:
+        """Take `cost` tokens and return 0; or take nothing and return the milliseconds to wait."""
+        if rate is UNLIMITED:
+            return 0
+        self._tokens = min(rate.burst, self._tokens + max(0.0, now - self._at) * rate.per_s)
+        self._at = now
+        if self._tokens >= cost:
+            self._tokens -= cost
+            return 0
+        return 1 + int(1000 * (cost - self._tokens) / rate.per_s)
+
+
+class SendLimiter:
+    """One bucket per user, for all sessions and HTTP requests on this gateway; bounded, latest users kept."""
+
+    def __init__(self, rate: Rate, max_users: int = _MAX_USERS) -> None:
+        self._rate = rate
+        self._max_users = max_users
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    def take(self, user_id: str, now: float) -> int:
+        """Count one send: 0, or in how many milliseconds to try again."""
+        if self._rate is UNLIMITED:
+            return 0
+        bucket = self._buckets.get(user_id)
+        if bucket is None:
+            bucket = self._buckets[user_id] = TokenBucket(self._rate, now)
+            if len(self._buckets) > self._max_users:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(user_id)
+        return bucket.take(self._rate, now)

@@ -1,0 +1,172 @@
+"""From sessions to the log: `accepted` is said only after the log has acknowledged.
+
+The records of a loop turn go out together, in one lane for each partition: a lane has one flight
+at a time, so what a connection sent stays in order also when a flight has to be repeated, and
+partitions do not wait for each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+import structlog
+
+from gateway.auth import Principal
+from gateway.hub import Caller
+from gateway.metrics import Metrics
+from gateway.throttle import SendLimiter
+from infra.clock import Clock
+from infra.ports import Bus, Outgoing
+from schemas.codec import INBOUND
+from schemas.codes import Code
+from schemas.errors import BadInput, OutcomeUnknown, Refused, Unavailable
+from schemas.records import Inbound
+from schemas.topics import INBOUND as INBOUND_TOPIC
+from schemas.topics import MAX_RECORD_BYTES
+
+__all__ = ["Submission", "Uplink"]
+
+log = structlog.get_logger(__name__)
+
+MAX_PENDING: Final = 50_000
+"""Records of all connections that wait for the log; above it sends are refused with 1302."""
+_ROOM_BYTES: Final = 1_024
+_RETRY_S: Final = 0.2
+
+
+class Submission(msgspec.Struct, frozen=True, gc=False):
+    """A record on its way, and who is told."""
+
+    caller: Caller
+    inbound: Inbound
+    record: Outgoing
+
+
+class _Lane:
+    """What waits for one partition, and since when the flight under way has been out."""
+
+    __slots__ = ("flying_since", "pending", "task")
+
+    def __init__(self) -> None:
+        self.pending: list[Submission] = []
+        self.task: asyncio.Task[None] | None = None
+        self.flying_since = 0.0
+
+
+class Uplink:
+    """Publishes what clients ask.
+
+    Promise: `accepted` means the log has it; a refusal (1303) means the log does not have it, for
+    sure. While an outcome is unknown the same records, with the same ids, are sent again in the
+    same order and nobody is told anything. Limits: `MAX_PENDING` records, and a lane whose flight
+    is out for longer than `publish_timeout_s` takes no more (1303).
+    `told` is called after sessions were given answers.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        limiter: SendLimiter,
+        clock: Clock,
+        metrics: Metrics,
+        publish_timeout_s: float,
+        told: Callable[[], None],
+    ) -> None:
+        self._bus = bus
+        self._limiter = limiter
+        self._clock = clock
+        self._metrics = metrics
+        self._publish_timeout_s = publish_timeout_s
+        self._told = told
+        self._lanes: dict[int, _Lane] = {}
+        self._pending = 0
+
+    def admit(self, principal: Principal) -> None:
+        """Count a send of this user. Raises `Refused` (1301) above the rate; `server` has none."""
+        if principal.is_server:
+            return
+        if wait_ms := self._limiter.take(principal.user_id, self._clock.monotonic()):
+            raise Refused(Code.RATE_LIMITED, retry_after_ms=wait_ms)
+
+    def submit(self, caller: Caller, inbound: Inbound) -> None:
+        """Take a record. Raises `Refused` without taking it when it is too large or too much is waiting."""
+        value = INBOUND.encode(inbound)
+        if len(value) > MAX_RECORD_BYTES - _ROOM_BYTES:
+            raise Refused(Code.FRAME_TOO_LARGE)
+        if self._pending >= MAX_PENDING:
+            raise Refused(Code.OVERLOADED)
+        key = inbound.conversation_id
+        partition = self._bus.partition_for(key)
+        lane = self._lanes.get(partition)
+        if lane is None:
+            lane = self._lanes[partition] = _Lane()
+        if lane.task is None:
+            lane.task = asyncio.create_task(self._fly(lane))
+        elif lane.flying_since and self._clock.monotonic() - lane.flying_since > self._publish_timeout_s:
+            raise Refused(Code.UNAVAILABLE)
+        lane.pending.append(
+            Submission(caller, inbound, Outgoing(INBOUND_TOPIC, partition, value, key.encode()))
+        )
+        self._pending += 1
+
+    async def flush(self, timeout_s: float) -> bool:
+        """Wait until nothing is under way; False when that takes longer than the timeout."""
+        tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
+        if not tasks:
+            return True
+        _, late = await asyncio.wait(tasks, timeout=timeout_s)
+        return not late
+
+    def abandon(self) -> None:
+        """Stop trying. Nobody was told `accepted` for what is still under way."""
+        for lane in self._lanes.values():
+            if lane.task is not None:
+                lane.task.cancel()
+
+    async def _fly(self, lane: _Lane) -> None:
+        """Empty a lane, flight by flight. The first flight leaves with all of its loop turn."""
+        try:
+            while lane.pending:
+                flight, lane.pending = lane.pending, []
+                lane.flying_since = self._clock.monotonic()
+                refused = await self._publish([s.record for s in flight])
+                self._metrics.publish_s.observe(self._clock.monotonic() - lane.flying_since)
+                lane.flying_since = 0.0
+                self._pending -= len(flight)
+                self._answer(flight, refused)
+        finally:
+            lane.task = None
+
+    async def _publish(self, records: Sequence[Outgoing]) -> Refused | None:
+        """Send until the outcome is known: None, or why nothing of it was sent."""
+        unknown = False
+        while True:
+            try:
+                await self._bus.publish(records)
+            except BadInput as error:
+                log.error("the log refused records", records=len(records), error=str(error))
+                return Refused(Code.UNAVAILABLE)
+            except Unavailable as error:
+                unknown = unknown or isinstance(error, OutcomeUnknown)
+                log.warning("publish failed", records=len(records), unknown=unknown, error=str(error))
+                if not unknown:
+                    return Refused(Code.UNAVAILABLE)
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return None
+
+    def _answer(self, flight: Sequence[Submission], refused: Refused | None) -> None:
+        now_ms = self._clock.now_ms()
+        self._metrics.sends.inc(len(flight))
+        for submission in flight:
+            inbound = submission.inbound
+            if refused is None:
+                submission.caller.accepted(inbound.client_msg_id, now_ms)
+            else:
+                submission.caller.refused(inbound.client_msg_id, inbound.conversation_id, refused)
+        if refused is None:
+            self._metrics.accepted.inc(len(flight))
+        self._told()

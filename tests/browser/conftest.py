@@ -1,0 +1,91 @@
+"""A real Chromium: pages of people on the running system, and a bare page for the chat's pure modules."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, sync_playwright
+
+from tests.browser.person import Person
+
+WEB = Path(__file__).parents[2] / "gateway" / "web"
+MODULES_URL = "http://modules.test"
+FLAGS = [
+    "--no-sandbox",
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+RunJs = Callable[[str], Any]
+MakePerson = Callable[[str], Person]
+
+
+class System(Protocol):
+    """What these tests need of the running system: the fixture `system` of tests/conftest.py."""
+
+    url: str
+
+    def kill(self, name: str) -> None: ...
+
+    def wait_ready(self, name: str) -> None: ...
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.fail("Chromium is missing: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def modules_page(chromium: Browser) -> Iterator[Page]:
+    """An empty page that finds the chat's modules at its root, without any server."""
+    context = chromium.new_context()
+    context.route(f"{MODULES_URL}/**", _serve_module)
+    page = context.new_page()
+    page.goto(MODULES_URL)
+    yield page
+    context.close()
+
+
+def _serve_module(route: Route) -> None:
+    name = route.request.url.removeprefix(f"{MODULES_URL}/")
+    if name:
+        route.fulfill(path=WEB / name, content_type="text/javascript")
+    else:
+        route.fulfill(body="<!doctype html>", content_type="text/html")
+
+
+@pytest.fixture
+def run_js(modules_page: Page) -> RunJs:
+    """Run the body of an async function, which may `import("/session.js")`, and get what it returns."""
+    return lambda body: modules_page.evaluate(f"async () => {{ {body} }}")
+
+
+@pytest.fixture
+def person(chromium: Browser, system: System, request: pytest.FixtureRequest) -> Iterator[MakePerson]:
+    """Makes people, each with a browser profile of their own; nobody is known to another test."""
+    people: list[Person] = []
+
+    def make(name: str) -> Person:
+        context = chromium.new_context(viewport={"width": 1100, "height": 760})
+        people.append(Person(context, system.url, f"{name}-{Person.unique(request.node.name)}"))
+        return people[-1]
+
+    yield make
+    for one in people:
+        one.context.close()
+    assert [problem for one in people for problem in one.script_errors] == []

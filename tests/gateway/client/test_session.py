@@ -1,0 +1,261 @@
+"""The client's promises over any interleaving of frames, losses and reconnects."""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.client import events
+from gateway.client.outbox_store import MemoryStore
+from gateway.client.session import Rules
+from schemas import frames
+from tests.gateway.client.model_server import CONVERSATIONS, World
+
+ALICE_BOB = CONVERSATIONS[0]
+
+STEPS = st.lists(
+    st.sampled_from(
+        ["submit", "submit", "other", "lost", "up", "up", "up", "down", "down", "down", "tick", "tick"]
+        + ["cut", "connect", "resume", "busy", "refused", "wait"]
+    ),
+    max_size=120,
+)
+
+
+def play(world: World, steps: list[str]) -> None:
+    for number, step in enumerate(steps):
+        conversation_id = CONVERSATIONS[number % 2]
+        match step:
+            case "submit":
+                world.submit(conversation_id, f"a{number}")
+            case "other" | "lost":
+                world.other_says(conversation_id, f"o{number}", lost=step == "lost")
+            case "up":
+                world.move_up()
+            case "down":
+                world.move_down()
+            case "tick":
+                world.tick()
+            case "cut":
+                world.cut()
+            case "connect" | "resume":
+                world.connect(resume=step == "resume")
+            case "busy" | "refused":
+                world.verdicts.append("busy" if step == "busy" else "refused")
+            case _:
+                world.pass_time(0.4)
+
+
+def shown(world: World, conversation_id: str) -> list[str]:
+    """The texts that came out of a conversation."""
+    return [
+        event.message.content["text"]
+        for event in world.events
+        if isinstance(event, events.MessageNew) and event.message.conversation_id == conversation_id
+    ]
+
+
+def of(world: World, kind: type[events.Event]) -> list[events.Event]:
+    return [event for event in world.events if isinstance(event, kind)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps=STEPS)
+def test_every_message_comes_out_once_and_in_order(steps: list[str]) -> None:
+    """Whatever is lost, repeated or cut, each conversation is shown as the server has it, without a gap."""
+    world = World()
+    play(world, steps)
+    world.settle()
+    for conversation_id in CONVERSATIONS:
+        log = [message.content["text"] for message in world.logs[conversation_id]]
+        assert shown(world, conversation_id) == log
+    assert not of(world, events.Gap)
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps=STEPS)
+def test_every_send_ends_once_and_in_its_place(steps: list[str]) -> None:
+    """Each send is sent once or rejected once, and the seqs of a conversation follow the order of submit."""
+    world = World()
+    play(world, steps)
+    world.settle()
+    ended = [
+        event.client_msg_id
+        for event in world.events
+        if isinstance(event, events.MessageSent | events.MessageRejected)
+    ]
+    assert sorted(ended) == sorted(key for keys in world.submitted.values() for key in keys)
+    for conversation_id, keys in world.submitted.items():
+        stored = [m.client_msg_id for m in world.logs[conversation_id] if m.sender == "alice"]
+        assert stored == [key for key in keys if key in stored]
+
+
+@settings(max_examples=100, deadline=None)
+@given(before=STEPS, after=STEPS)
+def test_a_persisted_outbox_survives_the_process(before: list[str], after: list[str]) -> None:
+    """A second process with the same outbox finishes the sends of the first: none twice, none out of order."""
+    store = MemoryStore()
+    first = World(store)
+    play(first, before)
+    first.cut()
+    second = World(store)
+    second.logs, second._placed, second._refused = first.logs, first._placed, first._refused
+    second._sessions = 1
+    play(second, [step for step in after if step != "submit"])
+    second.settle()
+    assert store.load() == []
+    for conversation_id, keys in first.submitted.items():
+        stored = [m.client_msg_id for m in second.logs[conversation_id] if m.sender == "alice"]
+        assert stored == [key for key in keys if key in stored]
+        assert set(keys) - set(stored) <= second._refused
+
+
+def connected(rules: Rules | None = None) -> World:
+    world = World(rules=rules)
+    world.settle()
+    world.events.clear()
+    return world
+
+
+def test_a_lost_tail_is_found_by_the_next_pong() -> None:
+    """A message whose delivery got lost, with nothing after it, comes out within one heartbeat."""
+    world = connected()
+    world.other_says(ALICE_BOB, "hello", lost=True)
+    for _ in range(40):
+        world.pass_time(0.8)
+        world.move_up()
+        world.move_down()
+    assert shown(world, ALICE_BOB) == ["hello"]
+
+
+def test_a_hole_that_is_too_large_becomes_a_gap() -> None:
+    """More missing messages than may be fetched are skipped, and the application is told which."""
+    world = connected(Rules(max_fill=3))
+    world.other_says(ALICE_BOB, "first")
+    for number in range(5):
+        world.other_says(ALICE_BOB, f"missed {number}", lost=True)
+    world.other_says(ALICE_BOB, "last")
+    world.settle()
+    assert of(world, events.Gap) == [events.Gap(ALICE_BOB, 2, 6)]
+    assert shown(world, ALICE_BOB) == ["first", "last"]
+
+
+def test_messages_that_are_gone_become_a_gap() -> None:
+    """A hole that history does not fill is given up after a bounded number of questions."""
+    world = connected()
+    world.other_says(ALICE_BOB, "first")
+    world.settle()
+    gone = world.logs[ALICE_BOB][0]
+    world.session.receive(frames.Deliver(n=2, messages=[_at(gone, 9)]), world.now)
+    world.settle()
+    assert of(world, events.Gap) == [events.Gap(ALICE_BOB, 2, 8)]
+
+
+def test_deliveries_are_acked_together() -> None:
+    """Several deliveries are acknowledged by one frame, about a second after the first."""
+    world = connected()
+    for number in range(3):
+        world.other_says(ALICE_BOB, str(number))
+        world.move_down()
+    world.session.tick(world.now)
+    assert world.session.frames_to_send() == []
+    world.session.tick(world.now + 1.0)
+    assert world.session.frames_to_send() == [frames.Ack(n=3)]
+
+
+def test_a_temporary_refusal_waits_as_long_as_the_server_says() -> None:
+    """A send that is refused for now goes again after `retry_after_ms` and some jitter, with the same id."""
+    world = connected()
+    world.submit(ALICE_BOB, "hi")
+    world.tick()
+    busy = frames.Rejected(
+        client_msg_id="hi",
+        conversation_id=ALICE_BOB,
+        code=1301,
+        name="",
+        message="",
+        temporary=True,
+        retry_after_ms=2_000,
+    )
+    world.session.receive(busy, world.now)
+    world.session.tick(world.now + 1.9)
+    assert not any(isinstance(frame, frames.Send) for frame in world.session.frames_to_send())
+    world.session.tick(world.now + 2.6)
+    assert [f.client_msg_id for f in world.session.frames_to_send() if isinstance(f, frames.Send)] == ["hi"]
+
+
+def test_a_late_refusal_fails_rather_than_being_overtaken() -> None:
+    """A send refused after a later one may have passed it fails, told as temporary: order comes first."""
+    world = connected()
+    for text in ("first", "second"):
+        world.submit(ALICE_BOB, text)
+    world.session.tick(world.now)
+    world.session.receive(frames.Accepted(client_msg_id="first", accepted_at_ms=0), world.now)
+    world.session.tick(world.now)
+    late = frames.Rejected(
+        client_msg_id="first", conversation_id=ALICE_BOB, code=1303, name="", message="", temporary=True
+    )
+    world.session.receive(late, world.now)
+    rejected = [e for e in world.session.take_events() if isinstance(e, events.MessageRejected)]
+    assert [(event.client_msg_id, event.temporary) for event in rejected] == [("first", True)]
+
+
+def test_what_was_read_is_said_again_after_a_reconnect() -> None:
+    """A read cursor that went out on a connection that broke is written on the next one."""
+    world = connected()
+    world.session.read(ALICE_BOB, 7)
+    world.tick()
+    world.cut()
+    world.connect()
+    world.move_down()
+    world.session.tick(world.now)
+    assert frames.Read(conversation_id=ALICE_BOB, seq=7) in world.session.frames_to_send()
+
+
+def test_an_overdue_answer_ends_the_connection() -> None:
+    """A send without an answer makes the session ask to leave, so that nothing sticks for ever."""
+    world = connected(Rules(answer_timeout_s=5.0))
+    world.submit(ALICE_BOB, "hi")
+    world.session.tick(world.now)
+    assert world.session.leave_at == world.now + 5.0
+
+
+def test_a_drained_connection_is_left_when_the_server_said() -> None:
+    """A `drain` frame sets the time to leave."""
+    world = connected()
+    world.session.receive(frames.Drain(reconnect_after_ms=1_500), world.now)
+    assert world.session.leave_at == world.now + 1.5
+
+
+def test_what_is_said_after_leaving_is_no_gap() -> None:
+    """The messages between a user's leave and return are not asked for."""
+    world = connected()
+    world.other_says(ALICE_BOB, "hello")
+    world.settle()
+    first = world.logs[ALICE_BOB][0]
+    left = _at(first, 2, "member", {"action": "removed", "by": "bob", "users": ["alice"]})
+    back = _at(first, 9, "member", {"action": "joined", "by": "bob", "users": ["alice"]})
+    world.session.receive(frames.Deliver(n=2, messages=[left]), world.now)
+    world.session.receive(frames.Deliver(n=3, messages=[back, _at(first, 10)]), world.now)
+    came = world.session.take_events()
+    assert [type(event).name for event in came] == [
+        "conversation.updated",
+        "conversation.updated",
+        "message.new",
+    ]
+
+
+def test_a_frame_of_an_unknown_shape_is_ignored() -> None:
+    """An answer to nothing and an answer without `re` change nothing."""
+    world = connected()
+    world.session.receive(frames.Ok(re="not mine"), world.now)
+    world.session.receive(frames.Ok(), world.now)
+    assert world.session.take_events() == []
+    assert world.session.take_replies() == []
+
+
+def _at(
+    message: frames.Message, seq: int, kind: str = "text", content: dict[str, object] | None = None
+) -> frames.Message:
+    return msgspec.structs.replace(message, seq=seq, kind=kind, content=content or message.content)

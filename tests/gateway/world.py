@@ -1,0 +1,143 @@
+"""A gateway on a port of its own over the memory twins, and clients that speak the protocol by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from pydantic import SecretStr
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from gateway.server import GatewayServer
+from infra.clock import SystemClock
+from infra.memory.bus import MemoryBus
+from infra.memory.history import MemoryHistory
+from infra.memory.routes import MemoryRouteTable
+from infra.settings import Settings
+from infra.tokens import mint_token
+from tests.gateway.path import Path
+
+__all__ = ["SECRET", "Person", "World", "a_world"]
+
+SECRET = "a-secret-that-is-long-enough-for-hs256"
+WAIT_S = 5.0
+
+
+class Person:
+    """A connected client: sends frames as they stand, and waits for the frames it expects."""
+
+    def __init__(self, socket: ClientConnection, text: bool = True) -> None:
+        self.socket = socket
+        self.text = text
+        self.welcome: dict[str, Any] = {}
+
+    async def tell(self, **frame: Any) -> None:
+        if self.text:
+            await self.socket.send(msgspec.json.encode(frame).decode())
+        else:
+            await self.socket.send(msgspec.msgpack.encode(frame))
+
+    async def next(self) -> dict[str, Any]:
+        async with asyncio.timeout(WAIT_S):
+            data = await self.socket.recv()
+        frame: dict[str, Any] = (
+            msgspec.json.decode(data) if isinstance(data, str) else msgspec.msgpack.decode(data)
+        )
+        return frame
+
+    async def expect(self, frame_type: str) -> dict[str, Any]:
+        """The next frame, which must be of this type."""
+        frame = await self.next()
+        assert frame["type"] == frame_type, frame
+        return frame
+
+    async def until(self, frame_type: str) -> dict[str, Any]:
+        """The next frame of this type, whatever comes before."""
+        while True:
+            frame = await self.next()
+            if frame["type"] == frame_type:
+                return frame
+
+    async def say(self, conversation_id: str, text: str, client_msg_id: str, **more: Any) -> None:
+        await self.tell(
+            type="send",
+            client_msg_id=client_msg_id,
+            conversation_id=conversation_id,
+            kind="text",
+            content={"text": text},
+            **more,
+        )
+
+    async def closed(self) -> int:
+        """Read until the server closes; the close code."""
+        async with asyncio.timeout(WAIT_S):
+            async for _ in self.socket:
+                continue
+            await self.socket.wait_closed()
+        return self.socket.close_code or 0
+
+
+class World:
+    """One gateway (or several over the same engines) and the path behind."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.clock = SystemClock()
+        values: dict[str, Any] = {"auth_secret": SecretStr(SECRET), "partitions": 2, "lease_s": 3.0}
+        self.settings = Settings(**(values | settings))
+        self.bus = MemoryBus(self.settings.partitions, self.clock)
+        self.routes = MemoryRouteTable(self.clock)
+        self.history = MemoryHistory()
+        self.path = Path(self.bus, self.routes, self.history, self.clock, self.settings.partitions)
+        self.gateway = self.another(self.settings.gateway_id)
+
+    def another(self, gateway_id: str) -> GatewayServer:
+        settings = self.settings.model_copy(update={"gateway_id": gateway_id})
+        return GatewayServer(settings, self.bus, self.routes, self.history, self.clock)
+
+    def token(self, user: str, **more: Any) -> str:
+        return mint_token(SECRET, user, now_s=self.clock.now_ms() // 1000, **more)
+
+    def url(self, query: str = "", gateway: GatewayServer | None = None) -> str:
+        return f"ws://127.0.0.1:{(gateway or self.gateway).port}/v1/ws?{query}"
+
+    def http(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.gateway.port}{path}"
+
+    async def enter(
+        self,
+        user: str,
+        query: str = "",
+        subprotocol: str | None = None,
+        gateway: GatewayServer | None = None,
+        **more: Any,
+    ) -> Person:
+        """Connect and take the welcome."""
+        socket = await connect(
+            self.url(query, gateway),
+            additional_headers={"Authorization": f"Bearer {self.token(user)}"},
+            subprotocols=[Subprotocol(subprotocol)] if subprotocol else None,
+            proxy=None,
+            compression=None,
+            ping_interval=None,
+            max_size=None,
+            **more,
+        )
+        person = Person(socket, subprotocol != "im.v1.msgpack")
+        person.welcome = await person.expect("welcome")
+        return person
+
+
+@asynccontextmanager
+async def a_world(**settings: Any) -> AsyncIterator[World]:
+    world = World(**settings)
+    path = asyncio.create_task(world.path.run())
+    await world.gateway.startup(port=0)
+    try:
+        yield world
+    finally:
+        path.cancel()
+        await world.gateway.shutdown()
