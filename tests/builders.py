@@ -31,9 +31,13 @@ def an_inbound(text: str = "hi", **fields: Any) -> Inbound:
     return Inbound(**(values | fields))
 
 
-def a_message(seq: int = 1, source_offset: int = 0, sent_at_ms: int = 1_700_000_000_001, **fields: Any) -> Message:
+def a_message(
+    seq: int = 1, source_offset: int = 0, sent_at_ms: int = 1_700_000_000_001, **fields: Any
+) -> Message:
     inbound = an_inbound(**fields)
-    return Message(seq=seq, source_offset=source_offset, sent_at_ms=sent_at_ms, **msgspec.structs.asdict(inbound))
+    return Message(
+        seq=seq, source_offset=source_offset, sent_at_ms=sent_at_ms, **msgspec.structs.asdict(inbound)
+    )
 
 
 def framed(message: Message) -> bytes:
@@ -53,7 +57,9 @@ def a_record(value: bytes | None, offset: int = 0, **fields: Any) -> Record:
     return Record(**(values | fields))
 
 
-def an_accepted_record(inbound: Inbound, offset: int, source_offset: int | None = None, **fields: Any) -> Record:
+def an_accepted_record(
+    inbound: Inbound, offset: int, source_offset: int | None = None, **fields: Any
+) -> Record:
     body = INBOUND.split(INBOUND.encode(inbound))[2]
     value = ACCEPTED.splice({"source_offset": offset if source_offset is None else source_offset}, body)
     return a_record(

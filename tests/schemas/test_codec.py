@@ -66,7 +66,7 @@ def test_every_record_survives_encoding(codec: RecordCodec[msgspec.Struct], reco
 
 
 def test_a_body_passes_through_the_stages_untouched() -> None:
-    """The Message spliced from an Accepted spliced from an Inbound decodes to all the numbers and the Inbound."""
+    """A Message spliced from an Accepted spliced from an Inbound holds all numbers and the Inbound."""
     inbound = an_inbound()
     accepted = ACCEPTED.splice({"source_offset": 41}, INBOUND.split(INBOUND.encode(inbound))[2])
     prefix, decoded, body = ACCEPTED.split(accepted)
@@ -94,7 +94,9 @@ def test_longer_records_end_with_the_fields_of_an_inbound() -> None:
     assert load_schema("message")["fields"][3:] == body
 
 
-@pytest.mark.parametrize("name", ["inbound", "accepted", "message", "decision", "receipt", "outbound", "policy"])
+@pytest.mark.parametrize(
+    "name", ["inbound", "accepted", "message", "decision", "receipt", "outbound", "policy"]
+)
 def test_every_field_is_explained(name: str) -> None:
     """Analysts read the schema: each record and each field has a doc."""
     schema = load_schema(name)

@@ -58,7 +58,9 @@ def test_the_peak_never_falls() -> None:
     assert (state.inside_count, state.peak_count) == (1, 3)
 
 
-@pytest.mark.parametrize("bad", ["d:bob:alice", "d:a:a", "x:1", "g:", "g:a b", "d:a", "g:" + "x" * 65, "d:a:b:c"])
+@pytest.mark.parametrize(
+    "bad", ["d:bob:alice", "d:a:a", "x:1", "g:", "g:a b", "d:a", "g:" + "x" * 65, "d:a:b:c"]
+)
 def test_an_id_out_of_shape_is_refused(bad: str) -> None:
     """Unsorted, unknown or unprintable ids name nothing."""
     with pytest.raises(BadInput):
