@@ -3,43 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
-import structlog
 from prometheus_client import Counter
 
 from infra.clock import Clock
 from infra.ports import Bus, HistoryStore, Outgoing, Record
 from infra.settings import Settings
 from pipeline import metrics
-from pipeline.app import group_of
 from pipeline.batch import Batch
 from pipeline.moderation.ledger import Ledger
 from pipeline.moderation.policy import PolicyFollower
+from pipeline.moderation.recovery import recover
 from pipeline.moderation.request import Request, read_request
-from pipeline.moderation.rules import Target, Verdict, judge, judge_repeat, reject
+from pipeline.moderation.rights import Target
+from pipeline.moderation.rules import Verdict, judge, judge_repeat, reject
 from pipeline.outcomes import rejected_answer
-from pipeline.states import ANY_POSITION, ConversationStates, by_source_offset, look_up
-from schemas.codec import ACCEPTED, DECISION, INBOUND, MESSAGE
+from pipeline.states import ANY_POSITION, ConversationStates, look_up
+from schemas.codec import ACCEPTED, DECISION, INBOUND
 from schemas.codes import Code
 from schemas.conversation import GroupEvent, MemberEvent
 from schemas.errors import BadInput, Fenced, ImError, Undecodable
-from schemas.records import STATE_KINDS, Decision
-from schemas.tables import StoredEvent
+from schemas.records import Decision
 from schemas.topics import ACCEPTED as ACCEPTED_TOPIC
-from schemas.topics import MESSAGES, MODERATION
+from schemas.topics import MODERATION
 
 __all__ = ["Effects", "Moderation"]
 
-log = structlog.get_logger(__name__)
-
 _VERDICTS = Counter("im_moderation_verdicts_total", "Decisions about requests.", ["verdict"])
 
-_TAIL_RECORDS: Final = 4_096
 _TARGET_TRIES: Final = 4
 _TARGET_PAUSE_S: Final = 0.05
 """A recall may come before its message is stored (some 20 ms): it waits for 0.15 s at most, then it is
@@ -71,8 +65,8 @@ class _Partition:
 class Moderation:
     """`pipeline.batch.Stage`: judges every request with the state after all accepted ones before it.
 
-    What is in im.accepted is decided for good: after a restart those requests are passed over, and
-    what stood between them and was not accepted then is rejected again, never accepted late.
+    What the log says is decided for good. After a restart, accepted requests are passed over, rejected
+    ones are rejected again, and one that later ones have overtaken is never accepted.
     """
 
     name = "moderation"
@@ -91,66 +85,13 @@ class Moderation:
     async def startup(self) -> None:
         await self._policy.startup()
 
-    # Recovery
-
     async def assign(self, partition: int, position: int) -> None:
-        ledger = Ledger(position, self._window_ms)
-        states = ConversationStates(self._history, by_source_offset)
-        stored_until = await self._stored_until(partition)
-        start = await self._tail_start(partition, position, stored_until)
-
-        def recall(records: Sequence[Record]) -> None:
-            for record in records:
-                with suppress(Undecodable):
-                    prefix, inbound, _ = ACCEPTED.split(record.value)
-                    counts = ledger.recall(prefix["source_offset"], inbound, record.timestamp_ms)
-                    if counts and record.offset >= stored_until and inbound.kind in STATE_KINDS:
-                        event = StoredEvent(0, record.offset, inbound.kind, inbound.content)
-                        states.recall(inbound.conversation_id, event)
-
-        end = await self._bus.read_range(ACCEPTED_TOPIC, partition, start, None, recall)
-        self._partitions[partition] = _Partition(ledger, states)
-        log.info("moderation.assigned", partition=partition, position=position, tail=end - start)
-
-    async def _stored_until(self, partition: int) -> int:
-        """The offset of im.accepted before which every event is in the history."""
-        stored = (await self._bus.committed(group_of("persistence"), MESSAGES)).get(partition, 0)
-        last = await self._record_at(MESSAGES, partition, stored - 1) if stored > 0 else None
-        with suppress(Undecodable):
-            return MESSAGE.split(last.value)[0]["source_offset"] + 1 if last is not None else 0
-        return 0
-
-    async def _tail_start(self, partition: int, position: int, stored_until: int) -> int:
-        """Where to begin in im.accepted, so as to meet every accepted request from `position` on, every
-        event that may not be stored, and every client_msg_id that any of those could repeat."""
-        time_ms = self._clock.now_ms()
-        first_unstored = await self._record_at(ACCEPTED_TOPIC, partition, stored_until)
-        if first_unstored is not None:
-            time_ms = min(time_ms, first_unstored.timestamp_ms)
-        recent = await self._bus.offsets_at(ACCEPTED_TOPIC, partition, time_ms - self._window_ms)
-        return min(stored_until, recent, await self._accepted_before(partition, position))
-
-    async def _accepted_before(self, partition: int, position: int) -> int:
-        """An offset of im.accepted before every request that stood at or after `position` in im.inbound."""
-        end = (await self._bus.ends(ACCEPTED_TOPIC)).get(partition, 0)
-        count = _TAIL_RECORDS
-        while count < end:
-            record = await self._record_at(ACCEPTED_TOPIC, partition, end - count)
-            with suppress(Undecodable):
-                if record is None or ACCEPTED.split(record.value)[0]["source_offset"] < position:
-                    return end - count
-            count *= 4
-        return 0
-
-    async def _record_at(self, topic: str, partition: int, offset: int) -> Record | None:
-        found: list[Record] = []
-        await self._bus.read_range(topic, partition, offset, offset + 1, found.extend)
-        return found[0] if found else None
+        now_ms = self._clock.now_ms()
+        found = await recover(self._bus, self._history, partition, position, self._window_ms, now_ms)
+        self._partitions[partition] = _Partition(*found)
 
     def revoke(self, partition: int) -> None:
         self._partitions.pop(partition, None)
-
-    # A batch
 
     async def load(self, batch: Batch) -> None:
         here = self._partitions[batch.partition]
@@ -226,6 +167,9 @@ class Moderation:
         """The verdict, and what follows from it for the requests after this one."""
         inbound = request.inbound
         state = here.states[inbound.conversation_id]
+        rejected = here.ledger.rejection(offset)
+        if rejected is not None:
+            return reject(rejected)
         standing = here.ledger.standing(inbound, now_ms)
         if standing == "repeat":
             verdict = judge_repeat(request, self._policy.words)

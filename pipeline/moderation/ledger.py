@@ -7,12 +7,14 @@ from typing import Final, Literal
 import msgspec
 
 from pipeline.dedupe import Dedupe
+from schemas.codes import Code
 from schemas.records import Inbound
 
 __all__ = ["Ledger", "Standing"]
 
 _MAX_ENTRIES: Final = 2_000_000
 _MARGIN_MS: Final = 30_000
+_CODES: Final = {int(code): code for code in Code}
 
 Standing = Literal["new", "repeat", "conflict", "unsure"]
 """What is known of a (conversation, sender, client_msg_id): `conflict` was used for other content;
@@ -25,7 +27,7 @@ class _Use(msgspec.Struct, frozen=True, gc=False):
 
 
 class Ledger:
-    """Moderation's memory, rebuilt from the tail of im.accepted by `recall`.
+    """Moderation's memory, rebuilt from the tails of im.accepted and im.moderation.
 
     Sequencing counts a repeat by the times at which the log took both requests. Moderation decides
     before the log does, so within a margin of the window's end it does not guess: an event must
@@ -40,6 +42,7 @@ class Ledger:
         self._handled = position - 1
         self._newest_accepted = -1
         self._accepted: set[int] = set()
+        self._rejected: dict[int, Code] = {}
 
     def recall(self, source_offset: int, inbound: Inbound, time_ms: int) -> bool:
         """Take one record of im.accepted, in order. Whether it counts: sequencing gives it a place."""
@@ -54,6 +57,11 @@ class Ledger:
             return False
         self.remember(inbound, time_ms)
         return True
+
+    def recall_rejection(self, source_offset: int, code: int) -> None:
+        """Take one rejection recorded in im.moderation."""
+        if source_offset >= self._position:
+            self._rejected[source_offset] = _CODES.get(code, Code.UNAVAILABLE)
 
     def remember(self, inbound: Inbound, time_ms: int) -> None:
         """This request is accepted, for the first time."""
@@ -73,6 +81,10 @@ class Ledger:
         """Whether this record of im.inbound needs nothing more: accepted earlier, or read twice."""
         return offset <= self._handled or offset in self._accepted
 
+    def rejection(self, offset: int) -> Code | None:
+        """Why this record was rejected before, if it was: once told, that stands."""
+        return self._rejected.get(offset)
+
     def is_passed(self, offset: int) -> bool:
         """Whether later records were accepted already: this one was not, and cannot be any more."""
         return offset < self._newest_accepted
@@ -80,8 +92,8 @@ class Ledger:
     def handled(self, offset: int) -> None:
         """Everything up to this offset of im.inbound is decided."""
         self._handled = max(self._handled, offset)
-        if self._accepted and offset >= self._newest_accepted:
-            self._accepted.clear()
+        self._accepted.discard(offset)
+        self._rejected.pop(offset, None)
 
 
 def _key(inbound: Inbound) -> tuple[str, str, str]:

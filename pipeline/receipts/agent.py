@@ -71,7 +71,7 @@ class Receipts:
     async def startup(self) -> None:
         """Nothing is shared between partitions."""
 
-    async def assign(self, partition: int, position: int) -> None:
+    async def assign(self, partition: int, position: int) -> None:  # noqa: ARG002 - wherever it begins
         self._partitions[partition] = _Partition(Audience(self._history, self._max_members))
 
     def revoke(self, partition: int) -> None:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
+from infra.kafka import KafkaBus
+from infra.settings import Settings
+from pipeline.moderation.policy import publish_policy, read_policy
+from schemas.records import Policy, Rule
 from tests.browser.person import Person
 
 WEB = Path(__file__).parents[2] / "gateway" / "web"
+PATIENCE_S = 20.0
+REJECTED = 403
 MODULES_URL = "http://modules.test"
 FLAGS = [
     "--no-sandbox",
@@ -33,6 +45,9 @@ class System(Protocol):
     """What these tests need of the running system: the fixture `system` of tests/conftest.py."""
 
     url: str
+    settings: Settings
+
+    def token(self, user: str) -> str: ...
 
     def kill(self, name: str) -> None: ...
 
@@ -73,6 +88,42 @@ def _serve_module(route: Route) -> None:
 def run_js(modules_page: Page) -> RunJs:
     """Run the body of an async function, which may `import("/session.js")`, and get what it returns."""
     return lambda body: modules_page.evaluate(f"async () => {{ {body} }}")
+
+
+@pytest.fixture
+def forbidden_word(system: System) -> str:
+    """A word that the policy in force rejects, here and now."""
+    word = "forbiddenword"
+    with ThreadPoolExecutor(1) as pool:  # the thread of a browser test runs Playwright's event loop
+        pool.submit(asyncio.run, _forbid(system.settings, word)).result()
+    deadline = time.monotonic() + PATIENCE_S
+    while _answer_to(system, word) != REJECTED:
+        assert time.monotonic() < deadline, "the policy is not in force"
+    return word
+
+
+async def _forbid(settings: Settings, word: str) -> None:
+    bus = KafkaBus(settings)
+    await bus.startup()
+    try:
+        present = await read_policy(bus)
+        rules = [rule for rule in present.rules if word not in rule.words]
+        rules.append(Rule("browser-tests", "abuse", "reject", [word]))
+        await publish_policy(bus, Policy(present.version + 1, rules))
+    finally:
+        await bus.shutdown()
+
+
+def _answer_to(system: System, text: str) -> int:
+    """The status of a message with this text, sent over HTTP."""
+    frame = {"conversation_id": "d:policy-a:policy-b", "kind": "text", "content": {"text": text}}
+    headers = {"Authorization": f"Bearer {system.token('policy-a')}", "Content-Type": "application/json"}
+    request = Request(f"{system.url}/v1/messages", json.dumps(frame).encode(), headers)
+    try:
+        with urlopen(request, timeout=PATIENCE_S) as answer:
+            return int(answer.status)
+    except HTTPError as refusal:
+        return refusal.code
 
 
 @pytest.fixture

@@ -92,7 +92,12 @@ class World:
         self.routes = MemoryRouteTable(self.clock)
         self.history = MemoryHistory()
         self.path = Path(self.bus, self.routes, self.history, self.clock, self.settings.partitions)
+        self._sockets: list[ClientConnection] = []
         self.gateway = self.another(self.settings.gateway_id)
+
+    async def leave(self) -> None:
+        """Close every connection that is still open."""
+        await asyncio.gather(*(socket.close() for socket in self._sockets))
 
     def another(self, gateway_id: str) -> GatewayServer:
         settings = self.settings.model_copy(update={"gateway_id": gateway_id})
@@ -126,6 +131,7 @@ class World:
             max_size=None,
             **more,
         )
+        self._sockets.append(socket)
         person = Person(socket, subprotocol != "im.v1.msgpack")
         person.welcome = await person.expect("welcome")
         return person
@@ -140,4 +146,5 @@ async def a_world(**settings: Any) -> AsyncIterator[World]:
         yield world
     finally:
         path.cancel()
+        await world.leave()
         await world.gateway.shutdown()

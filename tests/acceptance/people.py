@@ -1,0 +1,68 @@
+"""People for acceptance tests: SDK clients that remember every message they were shown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Self
+
+from gateway.client.client import Client
+from gateway.client.events import MessageNew
+from schemas.frames import Message
+
+__all__ = ["Person", "eventually"]
+
+PATIENCE_S = 30.0
+
+
+class Person:
+    """`async with Person(system, "alice") as alice:` — connected, reading, and keeping what arrives."""
+
+    def __init__(self, system: Any, user_id: str, device_id: str = "phone", codec: str = "json") -> None:
+        self.user_id = user_id
+        self.client = Client(system.url, system.token(user_id), device_id=device_id, codec=codec)
+        self.seen: list[Message] = []
+        self.events: list[Any] = []
+
+    async def __aenter__(self) -> Self:
+        await self.client.__aenter__()
+        self._reader = asyncio.create_task(self._read())
+        await eventually(lambda: self.client.state == "connected")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._reader.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
+        await self.client.close()
+
+    async def say(self, conversation_id: str, text: str) -> int:
+        """Send and return the seq."""
+        ticket = await self.client.send(conversation_id, text)
+        return (await asyncio.wait_for(ticket.sent(), PATIENCE_S)).seq
+
+    def texts(self, conversation_id: str) -> list[str]:
+        """What was shown of a conversation, in the order it was shown."""
+        return [
+            m.content["text"] for m in self.seen if m.conversation_id == conversation_id and m.kind == "text"
+        ]
+
+    def seqs(self, conversation_id: str) -> list[int]:
+        return [m.seq for m in self.seen if m.conversation_id == conversation_id]
+
+    async def hears(self, conversation_id: str, text: str) -> None:
+        """Return once this text was shown."""
+        await eventually(lambda: text in self.texts(conversation_id))
+
+    async def _read(self) -> None:
+        async for event in self.client:
+            self.events.append(event)
+            message = event.message if isinstance(event, MessageNew) else getattr(event, "change", None)
+            if message is not None:
+                self.seen.append(message)
+
+
+async def eventually(holds: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
+    """Return when it holds; a test whose condition never comes true fails here."""
+    async with asyncio.timeout(patience_s):
+        while not holds():
+            await asyncio.sleep(0.02)
