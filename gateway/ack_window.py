@@ -52,7 +52,7 @@ class AckWindow:
         return unacked is not None and (len(unacked) > MAX_UNACKED_FRAMES or self.unacked_bytes > limit_bytes)
 
     def ack(self, n: int) -> list[Delivery]:
-        """Everything up to `n` has arrived: the deliveries this is news of. Raises `Refused` for a false `n`."""
+        """Everything up to `n` has arrived: what this is news of. Raises `Refused` for a false `n`."""
         unacked = self._unacked or []
         if n < 0 or n > self.acked_n + len(unacked):
             raise Refused(Code.BAD_FRAME, f"n must be between 0 and {self.acked_n + len(unacked)}")

@@ -49,7 +49,7 @@ class TokenVerifier:
         self._cache_tokens = cache_tokens
 
     def verify(self, token: str, now_ms: int) -> Principal:
-        """The principal of this token. Raises `Refused` with BAD_TOKEN for every token that is not good now."""
+        """The principal of this token. Raises `Refused` (BAD_TOKEN) if it is not good now."""
         principal = self._cache.get(token)
         if principal is None:
             principal = self._read(token)

@@ -33,7 +33,7 @@ _quiet.setLevel(logging.ERROR)
 
 MAX_HEAD_BYTES: Final = 8_192
 _HARD_LIMIT_FACTOR: Final = 16
-"""A frame up to 16 × max_frame_bytes is read and answered by 1002; a larger one ends the connection (1009)."""
+"""A frame up to 16 × max_frame_bytes is read and answered by 1002; a larger one is closed with 1009."""
 _POLITE: Final = frozenset({1000, 1001})
 _FAULT: Final = 1011
 
@@ -78,6 +78,8 @@ class Host(Protocol):
 
     def count_handshake(self, status: int) -> None: ...
 
+    def count_connections(self, change: int) -> None: ...
+
     def count_close(self, code: CloseCode) -> None: ...
 
     def count_fault(self) -> None: ...
@@ -116,13 +118,15 @@ class Connection(asyncio.Protocol):
                 self._feed(data)
             elif self._head is not None:
                 self._sniff(self._head + data)
-        except Exception:
-            self._fault()
+        except Exception as error:
+            self._fault(error)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         self._host.unwatch(self)
         session, self._session = self._session, None
         ws = self._ws
+        if ws is not None:
+            self._host.count_connections(-1)
         if session is not None:
             polite = ws is not None and ws.close_rcvd is not None and ws.close_rcvd.code in _POLITE
             self._host.gone(session, by_client=polite)
@@ -145,6 +149,8 @@ class Connection(asyncio.Protocol):
         outbox = session.outbox
         if outbox:
             data = outbox.take()
+            if self._ws is None or self._ws.state is not WebSocketState.OPEN:
+                return
             if outbox.congested and transport.get_write_buffer_size() > self._host.outbox_bytes:
                 session.closing = session.closing or CloseCode.SLOW_READER
             elif not transport.is_closing():
@@ -211,6 +217,9 @@ class Connection(asyncio.Protocol):
         except Refused as refused:
             self._refuse(handshake, refused)
             return
+        except Exception as error:
+            self._fault(error)
+            return
         transport = self._up()
         if transport.is_closing() or not self._host.welcome(session, self):
             self._host.gone(session, by_client=True)
@@ -229,6 +238,7 @@ class Connection(asyncio.Protocol):
         transport.write(response.serialize() + session.outbox.take())
         transport.resume_reading()
         self._host.count_handshake(101)
+        self._host.count_connections(1)
         self._host.unwatch(self)
         if early:
             self.data_received(early)
@@ -301,10 +311,10 @@ class Connection(asyncio.Protocol):
         transport.write(b"".join(ws.data_to_send()))
         self._host.watch(self)
 
-    def _fault(self) -> None:
+    def _fault(self, error: Exception) -> None:
         """A fault of ours: counted, logged, and the end of this connection only."""
         self._host.count_fault()
-        log.exception("connection failed")
+        log.error("connection failed", exc_info=error)
         ws, transport = self._ws, self._transport
         if transport is None or transport.is_closing():
             return

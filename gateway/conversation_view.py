@@ -86,7 +86,7 @@ class ConversationView:
         return View(rows, row, visible[0] if visible else None)
 
     async def _newest(self, conversation_id: str, since_ms: int | None, limit: int) -> list[HistoryRow]:
-        """Newest first: `limit` messages, or one more than may be sent, or until all since the token are there."""
+        """Newest first: `limit` messages, or all since the token, but one more than may be sent at most."""
         rows = await self._history.page(conversation_id, limit=limit)
         size = limit
         while since_ms is not None and rows and len(rows) <= MAX_NEW_MESSAGES:

@@ -158,7 +158,7 @@ class Desk:
         session.admit_request(self._clock.monotonic())
         self._run(session, frame, self._type)
 
-    def _not_served(self, session: Session, frame: ClientFrame) -> None:
+    def _not_served(self, _: Session, frame: ClientFrame) -> None:
         raise Refused(Code.UNKNOWN_TYPE, f"{frame.__struct_config__.tag} is not served by this version")
 
     # Answered from a store

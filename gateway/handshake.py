@@ -23,7 +23,7 @@ _BEARER: Final = "bearer."
 
 
 class Opening(msgspec.Struct, frozen=True):
-    """A connect request. `subprotocol` is what the answer names; None when the client offered none of ours."""
+    """A connect request. `subprotocol`: what the answer names; None if the client offered none of ours."""
 
     token: str
     device_id: str

@@ -13,7 +13,7 @@ __all__ = ["HttpCall"]
 
 
 class HttpCall:
-    """Takes the answers to one record. `answer` is there once the end is known, `taken` once the log has it."""
+    """Takes the answers to one record: `taken` is set once the log has it, `answer` once its end is known."""
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()

@@ -183,7 +183,11 @@ class Hub:
                 self._metrics.undecodable.inc()
                 log.warning("undecodable outbound", kind=outbound.kind, error=str(error)[:200])
         for run in runs.values():
-            self._deliver(run, now)
+            try:
+                self._deliver(run, now)
+            except msgspec.DecodeError as error:
+                self._metrics.undecodable.inc()
+                log.warning("content is no JSON", error=str(error)[:200])
 
     def _gather(self, runs: dict[str, _Run], outbound: Outbound, now: float) -> None:
         message = MESSAGE.decode(outbound.body)

@@ -61,7 +61,6 @@ class Lobby:
         self._max_connections = max_connections
         self._sweeping: Iterator[Session] = iter(())
         self.draining = False
-        self.announced_ms = 0
 
     async def admit(self, opening: Opening, consumed_ms: int) -> Session:
         """The session for a connection: a resumed one, or a new one that fan-out finds. Raises `Refused`."""
@@ -144,11 +143,12 @@ class Lobby:
 
     async def _register(self, session: Session) -> None:
         self._hub.add(session)
+        registered = False
         try:
             await self._presence.attach(session)
+            registered = True
         except Unavailable as error:
-            self.finish(session)
             raise Refused(Code.UNAVAILABLE, retry_after_ms=1_000) from error
-        except BaseException:
-            self.finish(session)
-            raise
+        finally:
+            if not registered:
+                self.finish(session)

@@ -1,4 +1,4 @@
-"""The chat page and its modules, as files: read once at start, served with a policy that allows nothing else."""
+"""The chat page and its modules: read once at start, served with a policy that allows nothing else."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -97,17 +97,22 @@ class Presence:
 
     async def shutdown(self) -> None:
         """Give the lease up: every route of this gateway is void at once."""
-        for task in self._tasks.values():
+        for task in list(self._tasks.values()):
             task.cancel()
         if self._held_until > 0:
             self._held_until = -1.0
             await self._routes.drop_lease(self._gateway_id, self._boot_id)
 
-    def _ensure(self, name: str, work: Callable[[], object]) -> None:
+    def _ensure(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have this work running: it goes on while there is something to do."""
         if name not in self._tasks:
-            task = asyncio.ensure_future(work())  # type: ignore[call-overload]
-            self._tasks[name] = task
-            task.add_done_callback(lambda _: self._tasks.pop(name, None))
+            self._tasks[name] = asyncio.create_task(self._until_done(name, work()))
+
+    async def _until_done(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        finally:
+            del self._tasks[name]
 
     async def _renew(self) -> bool:
         asked_at = self._clock.monotonic()
@@ -124,7 +129,7 @@ class Presence:
                 for _, done in batch:
                     if not done.done():
                         done.set_exception(Unavailable(str(error)))
-            else:
+            finally:
                 for _, done in batch:
                     if not done.done():
                         done.set_result(None)
@@ -142,6 +147,8 @@ class Presence:
         for session, attached in zip(sessions, answers, strict=True):
             if session.id in self._hub.sessions:
                 large += [c for c in attached.large if self._hub.add_readers(c, (session.user_id,))]
+            else:  # it ended while the call was out, and its removal may have come first
+                self.detach(session)
         if large:
             await self._routes.add_reader(large, self._gateway_id)
         await self._replace(sessions, answers)

@@ -77,7 +77,7 @@ def is_request(frame: Said | Change) -> bool:
 
 
 def inbound_of(frame: Said | Change, author: Author, now_ms: int) -> Inbound:
-    """The record for this frame, with a fresh message id. Raises `Refused` for what the protocol does not allow."""
+    """The record for this frame, with a fresh message id. Raises `Refused` if the frame breaks a rule."""
     plan = _PLANS[type(frame)](frame, author.user_id)
     content = _json(plan.content)
     return Inbound(

@@ -120,6 +120,8 @@ class GatewayServer:
         )
         self._runner = web.AppRunner(http.application(), access_log=None)
         self._server: asyncio.Server | None = None
+        self._parts: list[asyncio.Task[None]] = []
+        """What must run as long as the gateway does."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._watched: OrderedDict[Connection, float] = OrderedDict()
 
@@ -136,15 +138,17 @@ class GatewayServer:
         """Open everything, the port last."""
         await self._downlink.startup()
         await self._presence.startup()
-        for work in (
-            self._downlink.run(),
-            self._presence.run(),
-            self._pulse.run(),
-            self._receipts.run(),
-            self.health.run(),
-            self._sweep(),
-        ):
-            self.spawn(work)
+        self._parts = [
+            asyncio.create_task(work)
+            for work in (
+                self._downlink.run(),
+                self._presence.run(),
+                self._pulse.run(),
+                self._receipts.run(),
+                self.health.run(),
+                self._sweep(),
+            )
+        ]
         await self._runner.setup()
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
@@ -160,7 +164,10 @@ class GatewayServer:
     async def serve(self, stop: asyncio.Event) -> None:
         """Serve until told to stop. Raises what ended one of the parts that must never end."""
         stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait([stopped], return_when=asyncio.FIRST_COMPLETED)
+        ended, _ = await asyncio.wait([stopped, *self._parts], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        for task in ended:
+            await task
 
     async def drain(self) -> None:
         """Let every client go without a loss, within `_DRAIN_S`."""
@@ -186,13 +193,17 @@ class GatewayServer:
         if self._server is not None:
             self._server.close()
         self._uplink.abandon()
-        for task in self._tasks:
+        tasks = (*self._parts, *self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         try:
             await self._presence.shutdown()
         except Unavailable as error:
             log.warning("lease not given up; it runs out by itself", error=str(error))
+        links = [s.link for s in self.hub.sessions.values() if isinstance(s.link, Connection)]
+        for connection in (*links, *self._watched):
+            connection.abort()
         await self._runner.cleanup()
         await self._downlink.shutdown()
 
@@ -232,9 +243,7 @@ class GatewayServer:
         return await self._lobby.admit(opening, self._pulse.consumed_ms)
 
     def welcome(self, session: Session, connection: Connection) -> bool:
-        welcomed = self._lobby.welcome(session, connection)
-        self.metrics.connections.inc(welcomed)
-        return welcomed
+        return self._lobby.welcome(session, connection)
 
     def frame(self, session: Session, data: bytes, text: bool) -> None:
         self._desk.frame(session, data, text)
@@ -258,6 +267,9 @@ class GatewayServer:
 
     def count_handshake(self, status: int) -> None:
         self.metrics.handshakes.labels(str(status)).inc()
+
+    def count_connections(self, change: int) -> None:
+        self.metrics.connections.inc(change)
 
     def count_close(self, code: CloseCode) -> None:
         self.metrics.close(code)

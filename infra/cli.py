@@ -6,6 +6,7 @@ Each entry is a `typer.Typer`; its module imports nothing heavy before a command
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib.metadata import entry_points
 from typing import Final
@@ -25,6 +26,8 @@ OTHER: Final = 1
 
 def main() -> None:
     """Run the command line; exit 0, 1 (a finding), 2 (usage, settings) or 3 (something cannot be reached)."""
+    # Libraries say nothing on a terminal; services set up their own log (`infra/lifecycle.py`).
+    logging.basicConfig(level=logging.CRITICAL)
     try:
         command()(prog_name="im")
     except ImError as error:
@@ -44,12 +47,7 @@ def command() -> typer.Typer:
     if not found:
         raise SettingsError("the package is not installed → make setup")
     for entry in found:
-        try:
-            part = entry.load()
-        except ModuleNotFoundError as error:
-            if error.name != entry.module:
-                raise
-            continue
+        part = entry.load()
         root.registered_commands.extend(part.registered_commands)
         root.registered_groups.extend(part.registered_groups)
     return root

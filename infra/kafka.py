@@ -292,7 +292,14 @@ class KafkaBus:
 
     async def ends(self, topic: str) -> dict[int, int]:
         async with _door(f"look up the end of {topic}"):
-            return await _ends(self._query, topic)
+            partitions = self._query.partitions_for_topic(topic)
+            if not partitions:
+                partitions = (await self._query._client.fetch_all_metadata()).partitions_for_topic(topic)
+            if not partitions:
+                raise Unavailable(f"there is no topic {topic}")
+            places = [TopicPartition(topic, partition) for partition in partitions]
+            ends: Mapping[Any, int] = await self._query.end_offsets(places)
+            return {place.partition: offset for place, offset in ends.items()}
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         async with _door(f"look up the offsets of {group}"):
@@ -311,9 +318,9 @@ class KafkaBus:
                     await asyncio.sleep(_RETRY_PAUSE_S)
 
     async def subscribe_end(self, topic: str) -> KafkaSubscription:
+        ends = await self.ends(topic)
         async with _door(f"subscribe to {topic}"):
             consumer = await self._new_consumer()
-            ends = await _ends(consumer, topic)
             consumer.assign([TopicPartition(topic, partition) for partition in ends])
             for partition, offset in ends.items():
                 consumer.seek(TopicPartition(topic, partition), offset)
@@ -422,13 +429,6 @@ def _size(record: Outgoing) -> int:
 
 def _record(r: Any) -> Record:
     return Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers)
-
-
-async def _ends(consumer: AIOKafkaConsumer, topic: str) -> dict[int, int]:
-    await consumer._client._wait_on_metadata(topic)
-    partitions = consumer.partitions_for_topic(topic) or set()
-    ends: Mapping[Any, int] = await consumer.end_offsets([TopicPartition(topic, p) for p in partitions])
-    return {place.partition: offset for place, offset in ends.items()}
 
 
 async def _start(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:

@@ -109,9 +109,9 @@ def policy_show() -> None:
     import uvloop
 
     from infra.settings import load_settings
-    from pipeline.moderation.policy import current_policy
+    from pipeline.moderation.policy import read_policy
 
-    policy = uvloop.run(_with_bus(load_settings(), current_policy))
+    policy = uvloop.run(_with_bus(load_settings(), read_policy))
     typer.echo(msgspec.json.format(msgspec.json.encode(policy)).decode())
 
 
@@ -126,7 +126,7 @@ def policy_set(
     import uvloop
 
     from infra.settings import load_settings
-    from pipeline.moderation.policy import current_policy, publish_policy
+    from pipeline.moderation.policy import publish_policy, read_policy
     from schemas.errors import BadInput
     from schemas.records import Policy
 
@@ -136,7 +136,7 @@ def policy_set(
         raise BadInput(f"not a policy: {error}") from error
 
     async def replace(bus: Bus) -> None:
-        present = await current_policy(bus)
+        present = await read_policy(bus)
         if policy.version <= present.version:
             raise BadInput(f"version {present.version} is in force: the new one must be higher")
         await publish_policy(bus, policy)

@@ -285,7 +285,8 @@ class Client:
 
     async def _wait_connected(self, timeout_s: float) -> None:
         try:
-            await asyncio.wait_for(self._connected.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._connected.wait()
         except TimeoutError:
             raise Unavailable(f"not connected to {self._address.base} after {timeout_s:g} s") from None
         self._check_open()
@@ -360,7 +361,8 @@ class Client:
                 await link.write(frame, self._rules.answer_timeout_s)
             due = min(self._session.next_due(), self._session.leave_at)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._work.wait(), min(max(0.0, due - clock()), IDLE_S))
+                async with asyncio.timeout(min(due - clock(), IDLE_S)):
+                    await self._work.wait()
 
     async def _take(self, frame: ServerFrame | None) -> None:
         """Let the session have a frame, and pass on what comes of it."""

@@ -82,8 +82,8 @@ class Conversations:
             else:
                 yield conversation_id, hole
 
-    def filled(self, conversation_id: str, messages: Iterable[Message], hopeless: bool, now: float) -> None:
-        """The answer to a question. `hopeless`: asking again would be refused again."""
+    def filled(self, conversation_id: str, messages: Iterable[Message], now: float) -> None:
+        """The answer to a question; nothing, if it was refused: what is new may not be stored yet."""
         timeline = self._timelines[conversation_id]
         for message in messages:
             timeline.add(message)
@@ -91,7 +91,7 @@ class Conversations:
         self._come_out(conversation_id, timeline, now)
         if not timeline.missing:
             return
-        if not self._repairs.answered(conversation_id, timeline.level, now) or hopeless:
+        if not self._repairs.answered(conversation_id, timeline.level, now):
             self._give_up(conversation_id, timeline, now)
 
     def next_due(self) -> float | None:

@@ -349,12 +349,10 @@ class ClientSession:
             self._events.append(sent_event(message))
 
     def _filled(self, conversation_id: str, frame: frames.HistoryPage | frames.Error) -> None:
-        if isinstance(frame, frames.Error):
-            self._conversations.filled(conversation_id, (), not frame.temporary, self._now)
-        else:
-            for message in frame.messages:
-                self._complete(message)
-            self._conversations.filled(conversation_id, frame.messages, False, self._now)
+        messages = [] if isinstance(frame, frames.Error) else frame.messages
+        for message in messages:
+            self._complete(message)
+        self._conversations.filled(conversation_id, messages, self._now)
         self._come_out()
 
     # The outbox

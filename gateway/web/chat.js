@@ -166,6 +166,18 @@ export class Chat {
     }
   }
 
+  /**
+   * A change to a group. Who asks for it gets `ok`, and may not get the event that everybody else gets: it is
+   * looked for like a missing message.
+   */
+  async changeGroup(frame) {
+    const conversation = this.store.conversation(frame.conversation_id);
+    const eventSeq = conversation.headSeq + 1;
+    const answer = await this.request(frame);
+    conversation.noteHead(eventSeq);
+    return answer;
+  }
+
   /** Any request; rejects with `RequestError`. */
   request(frame) {
     const { frame: numbered, reply } = this.#requests.begin(frame, Date.now());

@@ -64,6 +64,7 @@ export class NewGroupDialog extends GroupDialog {
 
 export class MembersDialog extends GroupDialog {
   #conversationId = null;
+  #users = [];
 
   constructor(dialog, chat) {
     super(dialog, chat);
@@ -73,7 +74,7 @@ export class MembersDialog extends GroupDialog {
   openFor(conversationId) {
     this.#conversationId = conversationId;
     this.dialog.querySelector("form").reset();
-    this.dialog.querySelector(".members").replaceChildren();
+    this.#show([]);
     this.open();
     this.attempt(() => this.#list());
   }
@@ -82,25 +83,29 @@ export class MembersDialog extends GroupDialog {
     const field = this.dialog.querySelector("[name=members]");
     const members = usersIn(field.value);
     if (members.length === 0) return;
-    await this.#request("group.add", { members });
+    await this.chat.changeGroup(this.#frame("group.add", { members }));
     field.value = "";
-    await this.#list();
+    this.#show([...new Set([...this.#users, ...members])]);
   }
 
   async #list() {
-    const { members } = await this.#request("group.members");
-    const items = members.map((member) => member.user_id ?? member);
+    const { members } = await this.chat.request(this.#frame("group.members"));
+    this.#show(members.map((member) => member.user_id));
+  }
+
+  #show(users) {
+    this.#users = users;
     this.dialog.querySelector(".members").replaceChildren(
-      ...items.map((user) => h("li", {}, avatar(user, "is-small"), h("span", {}, user))),
+      ...users.map((user) => h("li", {}, avatar(user, "is-small"), h("span", {}, user))),
     );
   }
 
   async #leave() {
-    await this.#request("group.leave");
+    await this.chat.changeGroup(this.#frame("group.leave"));
     this.dialog.close();
   }
 
-  #request(type, fields = {}) {
-    return this.chat.request({ type, conversation_id: this.#conversationId, ...fields });
+  #frame(type, fields = {}) {
+    return { type, conversation_id: this.#conversationId, ...fields };
   }
 }

@@ -111,8 +111,11 @@ class CassandraSession:
 
     async def prepare(self, statements: Mapping[str, str]) -> None:
         """Make more statements known by name."""
-        session = self._open.session
-        await asyncio.get_running_loop().run_in_executor(None, self._prepare, session, statements)
+        session, loop = self._open.session, asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(None, self._prepare, session, statements)
+        except _DRIVER_ERRORS as error:
+            raise translated(error) from error
 
     async def run(self, cql: str) -> None:
         """Carry out a statement that was not prepared."""
@@ -149,20 +152,17 @@ class CassandraSession:
             session = cluster.connect(self._keyspace)
             session.use_client_timestamp = False  # what needs a write timestamp says so in its statement
             self._prepare(session, self._statements)
-        except (*_DRIVER_ERRORS, Unavailable) as error:
+        except _DRIVER_ERRORS as error:
             cluster.shutdown()
             raise translated(error) from error
         return cluster, session
 
     def _prepare(self, session: Session, statements: Mapping[str, str]) -> None:
         """Blocks; on a thread of the executor."""
-        try:
-            for name, cql in statements.items():
-                prepared = session.prepare(cql)
-                prepared.is_idempotent = True
-                self._prepared[name] = prepared
-        except _DRIVER_ERRORS as error:
-            raise translated(error) from error
+        for name, cql in statements.items():
+            prepared = session.prepare(cql)
+            prepared.is_idempotent = True
+            self._prepared[name] = prepared
 
     def _place_rule(self) -> Callable[[Write], Hashable]:
         """Which nodes store a write: all the same place while each node stores everything."""

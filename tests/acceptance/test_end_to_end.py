@@ -160,16 +160,16 @@ async def test_a_large_group_is_read_not_written(system: Any) -> None:
         group = await o.client.create_group("Crowd", members[1:])
         await o.say(group, "one")
         await h.hears(group, "one")
-        async with Person(system, late) as l:
+        async with Person(system, late) as latecomer:
             await o.say(group, "two")
-            await l.hears(group, "two")
+            await latecomer.hears(group, "two")
             await o.client.add_members(group, [joiner])
             await o.say(group, "three")
-            for person in (h, l, j):
+            for person in (h, latecomer, j):
                 await person.hears(group, "three")
             await o.client.remove_members(group, [joiner])
             await h.say(group, "four")
-            for person in (o, l):
+            for person in (o, latecomer):
                 await person.hears(group, "four")
         assert h.seqs(group) == [1, 2, 3, 4, 5, 6, 7]
         assert j.texts(group) == ["three"]

@@ -1,9 +1,8 @@
-"""The history on a real Cassandra."""
+"""The history on a real Cassandra: what its port's checks (tests/contracts/history.py) do not ask."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from itertools import permutations
 
 import pytest
 
@@ -11,16 +10,12 @@ from infra.cassandra import CassandraHistory, apply_migrations
 from infra.settings import Settings
 from schemas.errors import BadInput
 from schemas.ids import new_name
-from schemas.records import Receipt
 from schemas.tables import (
     BUCKET_SIZE,
     BucketRow,
     ChangeRow,
-    Cursor,
     EventRow,
     HistoryRow,
-    Membership,
-    MembershipRow,
     MessageRow,
     Row,
     StoredEvent,
@@ -58,14 +53,6 @@ def seqs_of(page: list[HistoryRow]) -> list[int]:
     return [row.seq for row in page]
 
 
-async def test_a_message_comes_back_as_it_was_written(history: CassandraHistory, group: str) -> None:
-    """Every field of it."""
-    await history.write(said(group, 1))
-    assert await history.page(group, limit=10) == [
-        HistoryRow(group, 1, "m1", "alice", "c1", "text", '{"text":"hi"}', 1_001, 0, ["bob"])
-    ]
-
-
 async def test_repeats_change_nothing(history: CassandraHistory, group: str) -> None:
     """Not even one that comes after a later change."""
     rows: list[Row] = [*said(group, 1, 2, 3), ChangeRow(group, 1, 3, 7_000, '{"text":"new"}')]
@@ -75,33 +62,6 @@ async def test_repeats_change_nothing(history: CassandraHistory, group: str) -> 
     await history.write(rows)
     assert await history.page(group, limit=10) == before
     assert before[-1].content == '{"text":"new"}'
-
-
-@pytest.mark.parametrize("order", list(permutations(range(4))))
-async def test_a_recall_wins_in_every_order_of_arrival(
-    history: CassandraHistory, group: str, order: tuple[int, ...]
-) -> None:
-    """Over edits before it and after it, and over the message itself if that comes last."""
-    await history.write([BucketRow(group, 0, 1, 1_000)])
-    rows: list[Row] = [
-        a_row(group, 1),
-        ChangeRow(group, 1, 2, 7_000, '{"text":"first edit"}'),
-        ChangeRow(group, 1, 3, 8_000, None),
-        ChangeRow(group, 1, 4, 9_000, '{"text":"second edit"}'),
-    ]
-    for index in order:
-        await history.write([rows[index]])
-    (row,) = await history.page(group, limit=10)
-    assert (row.content, row.recalled, row.edited_at_ms) == ("{}", True, 9_000)
-
-
-async def test_of_two_edits_the_later_seq_wins(history: CassandraHistory, group: str) -> None:
-    """Whichever is stored first."""
-    edits = [ChangeRow(group, 1, seq, seq * 1_000, f'{{"text":"{seq}"}}') for seq in (5, 3)]
-    await history.write([*said(group, 1), edits[0]])
-    await history.write([edits[1]])
-    (row,) = await history.page(group, limit=10)
-    assert (row.content, row.edited_at_ms) == ('{"text":"5"}', 5_000)
 
 
 async def test_a_change_without_its_message_is_no_message(history: CassandraHistory, group: str) -> None:
@@ -169,31 +129,6 @@ async def test_events_come_back_oldest_first_however_many(history: CassandraHist
     events = [EventRow(group, seq, seq + 7, "member", "{}", 1_000) for seq in range(1, 5_102)]
     await history.write(events[::-1])
     assert await history.events(group) == [StoredEvent(e.seq, e.source_offset, e.kind, "{}") for e in events]
-
-
-async def test_memberships_tell_the_newest_stay(history: CassandraHistory, group: str) -> None:
-    """In whatever order joins and leaves arrive; a leave alone says nothing."""
-    user, other = new_name(), new_name()
-
-    def moved(who: str, seq: int, inside: bool) -> MembershipRow:
-        return MembershipRow(who, group, seq, inside)
-
-    await history.write([moved(user, 9, inside=True), moved(user, 5, inside=False)])
-    await history.write([moved(user, 1, inside=True), moved(other, 5, inside=False)])
-    assert await history.conversations(user) == [Membership(group, 9, 0)]
-    assert await history.conversations(other) == []
-    await history.write([moved(user, 12, inside=False)])
-    assert await history.conversations(user) == [Membership(group, 9, 12)]
-
-
-async def test_cursors_only_rise(history: CassandraHistory, group: str) -> None:
-    """And a mute leaves them alone."""
-    user = new_name()
-    await history.move_cursors([Receipt(group, user, 9, 7, "s", 1), Receipt(group, user, 8, -1, "s", 2)])
-    await history.move_cursors([Receipt(group, user, -1, 3, "s", 3)])
-    await history.mute(user, group, True, at_ms=20)
-    await history.mute(user, group, False, at_ms=10)
-    assert await history.cursors(user) == {group: Cursor(7, 9, True)}
 
 
 async def test_a_row_that_is_too_large_is_named_and_nothing_is_written(

@@ -56,7 +56,7 @@ def test_the_oldest_go_when_there_are_too_many() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 60)), max_size=60), st.integers(1, 200))
 def test_it_sees_what_a_full_memory_would_see(steps: list[tuple[int, int]], window_ms: int) -> None:
-    """At every moment the same answers as a list of everything that ever was, and no more than a slice of it."""
+    """At every moment it answers as a memory that forgets nothing would, for this window."""
     dedupe: Dedupe[int] = Dedupe(window_ms, 1_000)
     newest: dict[str, tuple[int, int]] = {}
     now_ms = 0

@@ -138,7 +138,7 @@ class LoadConnection(asyncio.Protocol):
 
     def ping(self) -> None:
         """Show that this client lives."""
-        if self.close_code is None:
+        if self._open and self.close_code is None:
             self._transport.write(client_frame(b'{"type":"ping"}'))
 
     def drop(self) -> None:

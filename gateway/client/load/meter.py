@@ -9,14 +9,9 @@ import psutil
 
 __all__ = ["Cost", "Meter", "find_stack", "memory_bytes", "process_name"]
 
-_NAMES = (
-    ("kafka.Kafka", "kafka"),
-    ("CassandraDaemon", "cassandra"),
-    ("redis-server", "redis"),
-    ("gateway", "gateway"),
-    ("worker", "worker"),
-)
+_ENGINES = {"kafka.Kafka": "kafka", "CassandraDaemon": "cassandra", "redis-server": "redis"}
 _ROLES = ("gateway", "worker")
+_KNOWN = frozenset((*_ENGINES.values(), *_ROLES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +54,7 @@ def find_stack(port: int) -> list[int]:
             gateway = psutil.Process(connection.pid)
             parent = gateway.parent()
             family = parent.children(recursive=True) if parent is not None and parent.pid != 1 else []
-            named = [process.pid for process in family if process_name(process.pid) in _known()]
+            named = [p.pid for p in family if process_name(p.pid).split()[0] in _KNOWN]
             return sorted({gateway.pid, *named})
     return []
 
@@ -77,17 +72,13 @@ def process_name(pid: int) -> str:
     except psutil.Error:
         return "ended"
     line = " ".join(words)
-    for word, name in _NAMES[:3]:
+    for word, name in _ENGINES.items():
         if word in line:
             return name
     for role in _ROLES:
         if role in words:
             return " ".join([role, *words[words.index(role) + 1 :]])
     return words[0].rsplit("/", 1)[-1] if words else "unknown"
-
-
-def _known() -> set[str]:
-    return {name for _, name in _NAMES}
 
 
 def _cpu_s(pid: int) -> float:

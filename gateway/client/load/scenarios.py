@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.client.client import Client
+from gateway.client.errors import ServerRefused
 from gateway.client.load.connection import now_us
 from gateway.client.load.fleet import Fleet, raise_file_limit
 from gateway.client.load.meter import Cost, Meter, find_stack, memory_bytes, process_name
@@ -236,15 +237,24 @@ async def _stored_head(client: Client, conversation_id: str, at_least: int) -> i
     """The newest stored seq, once it is `at_least`. Raises `Unavailable` if that takes too long."""
     try:
         async with asyncio.timeout(STORED_TIMEOUT_S):
-            while True:
-                page = await client.history(conversation_id, limit=1)
-                if page.messages and page.messages[0].seq >= at_least:
-                    return page.messages[0].seq
-                await asyncio.sleep(0.1)
+            while (head := await _newest_seq(client, conversation_id)) < at_least:
+                await asyncio.sleep(0.1)  # noqa: ASYNC110 the store tells nobody when it has it
+            return head
     except TimeoutError:
         raise Unavailable(
             f"{conversation_id} was not stored up to {at_least} in {STORED_TIMEOUT_S:.0f} s"
         ) from None
+
+
+async def _newest_seq(client: Client, conversation_id: str) -> int:
+    """The newest stored seq; 0 while nothing is: a conversation exists for its readers once it is stored."""
+    try:
+        page = await client.history(conversation_id, limit=1)
+    except ServerRefused as refused:
+        if refused.code != Code.NO_SUCH_CONVERSATION:
+            raise
+        return 0
+    return page.messages[0].seq if page.messages else 0
 
 
 def _p99_ms(counts_us: Counter[int]) -> float:

@@ -1,4 +1,4 @@
-"""A server in a few lines: keeps one log per conversation, repeats nothing, and loses what a cut connection carried.
+"""A server in a few lines: one log per conversation, nothing twice; a cut loses what was on the wire.
 
 Its two directions are queues that a test moves frame by frame, so any interleaving can be played.
 """
@@ -130,6 +130,10 @@ class World:
             self.now = min(max(self.session.next_due(), self.now), end)
 
     # The server
+
+    def forget_ids(self) -> None:
+        """The time in which a repeated client_msg_id is known is over."""
+        self._placed.clear()
 
     def _serve(self, frame: ClientFrame) -> None:
         match frame:

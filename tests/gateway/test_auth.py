@@ -1,0 +1,83 @@
+"""Tokens: who gets in, and for how long."""
+
+from __future__ import annotations
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import OctKey
+
+from gateway.auth import LEEWAY_MS, TokenVerifier
+from infra.tokens import mint_token
+from schemas.codes import Code
+from schemas.errors import Refused
+
+SECRET = "a-secret-that-is-long-enough-for-hs256"
+NOW_S = 1_700_000_000
+NOW_MS = NOW_S * 1000
+
+
+def a_token(**claims: object) -> str:
+    values = {"sub": "alice", "exp": NOW_S + 60} | claims
+    return jwt.encode({"alg": "HS256"}, values, OctKey.import_key(SECRET))
+
+
+def test_a_good_token_names_its_holder() -> None:
+    """The principal carries user, role, tenant and the end."""
+    token = mint_token(SECRET, "alice", now_s=NOW_S, expires_s=60, role="server", tenant="acme")
+    principal = TokenVerifier(SECRET).verify(token, NOW_MS)
+    assert (principal.user_id, principal.role, principal.tenant) == ("alice", "server", "acme")
+    assert principal.is_server
+    assert principal.expires_at_ms == NOW_MS + 60_000
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "a.b",
+        "a.b.c",
+        "é.b.c",
+        "x" * 5_000,
+        a_token()[:-2],
+        a_token() + "x",
+        jwt.encode({"alg": "HS256"}, {"sub": "alice", "exp": NOW_S + 60}, OctKey.import_key("another" * 8)),
+        "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSIsImV4cCI6OTk5OTk5OTk5OX0.",
+        jwt.encode(
+            {"alg": "HS512"}, {"sub": "a", "exp": NOW_S + 60}, OctKey.import_key(SECRET * 2), ["HS512"]
+        ),
+        a_token(sub=None),
+        a_token(sub=7),
+        a_token(sub=""),
+        a_token(sub="a:b"),
+        a_token(sub="a\nb"),
+        a_token(sub="x" * 65),
+        a_token(exp=None),
+        a_token(exp="soon"),
+        a_token(exp=True),
+        a_token(exp=-1),
+        a_token(exp=2**60),
+        jwt.encode({"alg": "HS256"}, {"sub": "alice"}, OctKey.import_key(SECRET)),
+    ],
+)
+def test_a_bad_token_is_refused(token: str) -> None:
+    """Forged, malformed, unsigned, nameless and endless tokens all get 1401."""
+    with pytest.raises(Refused) as refused:
+        TokenVerifier(SECRET).verify(token, NOW_MS)
+    assert refused.value.code is Code.BAD_TOKEN
+
+
+def test_a_token_ends_after_the_leeway() -> None:
+    """30 s after `exp` a token is refused, also one that was verified before."""
+    verifier, token = TokenVerifier(SECRET), a_token()
+    end_ms = NOW_MS + 60_000 + LEEWAY_MS
+    verifier.verify(token, end_ms)
+    with pytest.raises(Refused):
+        verifier.verify(token, end_ms + 1)
+
+
+def test_the_cache_is_bounded() -> None:
+    """Tokens pushed out of the cache are verified anew, and are as good as before."""
+    verifier = TokenVerifier(SECRET, cache_tokens=2)
+    tokens = [a_token(sub=f"u{i}") for i in range(5)]
+    for _ in range(2):
+        assert [verifier.verify(t, NOW_MS).user_id for t in tokens] == ["u0", "u1", "u2", "u3", "u4"]

@@ -1,0 +1,69 @@
+"""pipeline/moderation/ledger.py"""
+
+from __future__ import annotations
+
+from pipeline.moderation.ledger import Ledger
+from schemas.codes import Code
+from tests.builders import an_inbound
+
+WINDOW_MS = 100_000
+FIRST = an_inbound("hi")
+OTHER = an_inbound("ho")
+
+
+def test_an_id_is_a_repeat_inside_the_window() -> None:
+    """With other content it is a conflict, from another sender or elsewhere it is new."""
+    ledger = Ledger(0, WINDOW_MS)
+    ledger.remember(FIRST, 0)
+    assert ledger.standing(FIRST, 90_000) == "repeat"
+    assert ledger.standing(OTHER, 90_000) == "conflict"
+    assert ledger.standing(an_inbound("hi", sender="bob"), 90_000) == "new"
+    assert ledger.standing(an_inbound("hi", conversation_id="d:alice:cy"), 90_000) == "new"
+
+
+def test_at_the_edge_of_the_window_it_does_not_guess() -> None:
+    """A tenth of the window before and after its end, sequencing may see it either way."""
+    ledger = Ledger(0, WINDOW_MS)
+    ledger.remember(FIRST, 0)
+    assert ledger.standing(FIRST, 90_001) == "unsure"
+    assert ledger.standing(OTHER, 110_000) == "unsure"
+    assert ledger.standing(FIRST, 110_001) == "new"
+
+
+def test_accepted_offsets_are_done_and_rejected_ones_stay_rejected() -> None:
+    """What lies between accepted ones and was never decided has had its turn."""
+    ledger = Ledger(10, WINDOW_MS)
+    ledger.recall_rejection(9, 1105)
+    ledger.recall_rejection(11, 1105)
+    for offset in (8, 10, 13):
+        ledger.recall(offset, an_inbound(client_msg_id=f"m{offset}"), 0)
+    assert [ledger.is_done(offset) for offset in (9, 10, 11, 12, 13, 14)] == [
+        True, True, False, False, True, False,
+    ]  # fmt: skip
+    assert ledger.rejection(11) is Code.MUTED
+    assert ledger.rejection(12) is None
+    assert [ledger.is_passed(offset) for offset in (12, 14)] == [True, False]
+
+
+def test_a_rejection_of_an_unknown_code_still_stands() -> None:
+    """A newer worker may have written it."""
+    ledger = Ledger(0, WINDOW_MS)
+    ledger.recall_rejection(3, 1999)
+    assert ledger.rejection(3) is Code.UNAVAILABLE
+
+
+def test_a_recalled_record_counts_once() -> None:
+    """Neither a source offset that does not rise nor an id inside the window makes a second event."""
+    ledger = Ledger(0, WINDOW_MS)
+    assert ledger.recall(1, FIRST, 0)
+    assert not ledger.recall(1, FIRST, 1)
+    assert not ledger.recall(2, FIRST, WINDOW_MS)
+    assert ledger.recall(3, FIRST, WINDOW_MS + 1)
+    assert not ledger.recall(4, FIRST, WINDOW_MS + 2)
+
+
+def test_what_was_handled_is_not_handled_again() -> None:
+    """Reading may step back after a rebalance."""
+    ledger = Ledger(5, WINDOW_MS)
+    ledger.handled(7)
+    assert [ledger.is_done(offset) for offset in (4, 5, 7, 8)] == [True, True, True, False]
