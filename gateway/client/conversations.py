@@ -72,6 +72,11 @@ class Conversations:
         timeline.know_head(seq)
         self._come_out(conversation_id, timeline, now)
 
+    def changed(self, conversation_id: str, now: float) -> None:
+        """An own change of a group got the next place: its event is not delivered here, so it is asked for."""
+        timeline = self._timeline(conversation_id)
+        self.know_head(conversation_id, (timeline.level or 0) + 1, now)
+
     def take_questions(self, now: float) -> Iterator[tuple[str, Hole]]:
         """What to ask the history for now; each question is answered by `filled`."""
         for conversation_id in self._repairs.take_due(now) if self._level else ():

@@ -81,7 +81,7 @@ class Link:
         await self._socket.close()
 
     def _end(self) -> LinkEnd:
-        code = self._socket.close_code or 1006
+        code = int(self._socket.close_code or 1006)
         return LinkEnd(code, self._socket.close_reason or "", terminal=4500 <= code < 5000)
 
 

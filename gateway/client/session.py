@@ -53,9 +53,16 @@ class Rules:
     """A request, a ping or a send that gets no answer for so long means that the connection is broken."""
 
 
+_CHANGES = (
+    frames.GroupCreate, frames.GroupAdd, frames.GroupRemove, frames.GroupRole, frames.GroupMute,
+    frames.GroupRename, frames.GroupLeave, frames.ConversationBlock,
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class _Request:
     asked_at: float
+    frame: ClientFrame
     handler: _Handler | None
 
 
@@ -291,18 +298,23 @@ class ClientSession:
     def _ask(self, make: Callable[[int], ClientFrame], handler: _Handler | None) -> int:
         number = self._next_request
         self._next_request += 1
-        self._requests[number] = _Request(self._now, handler)
-        self._out.append(make(number))
+        frame = make(number)
+        self._requests[number] = _Request(self._now, frame, handler)
+        self._out.append(frame)
         return number
 
     def _answer(self, frame: Any) -> None:
         request = self._requests.pop(frame.re, None)
         if request is None:
             return
-        if request.handler is None:
-            self._replies.append((frame.re, frame))
-        else:
+        if request.handler is not None:
             request.handler(frame)
+            return
+        self._replies.append((frame.re, frame))
+        if isinstance(frame, frames.Ok) and isinstance(request.frame, _CHANGES):
+            conversation_id = frame.conversation_id or getattr(request.frame, "conversation_id", None)
+            if conversation_id is not None:
+                self._conversations.changed(conversation_id, self._now)
 
     def _ponged(self, frame: Any) -> None:
         """The pong was read where it came in; that it came shows that the connection lives."""

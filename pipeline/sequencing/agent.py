@@ -50,6 +50,7 @@ class Sequencing:
         self._history = history
         self._clock = clock
         self._states: dict[int, SequenceAllocator] = {}
+        self._ends: dict[int, int] = {}
         self._inputs = SourceOrder()
         self._metrics = metrics.stage(self.name)
 
@@ -60,12 +61,8 @@ class Sequencing:
         state = SequenceAllocator(self._window_ms, max_entries=2_000_000)
         stored = (await self._bus.committed(group_of("persistence"), MESSAGES)).get(partition, 0)
         recent = await self._bus.offsets_at(MESSAGES, partition, self._clock.now_ms() - self._window_ms)
-
-        def recall(records: Sequence[Record]) -> None:
-            for record in records:
-                state.recall(MESSAGE.decode(record.value))
-
-        end = await self._bus.read_range(MESSAGES, partition, min(stored, recent), None, recall)
+        tail = min(stored, recent)
+        await self._recall(partition, state, tail)
         newest_input = -1
 
         def see_input(records: Sequence[Record]) -> None:
@@ -82,11 +79,12 @@ class Sequencing:
         self._states[partition] = state
         log.info(
             "sequencing.assigned", partition=partition, position=position, done=state.done_offset,
-            tail=end - min(stored, recent), conversations=len(state),
+            tail=self._ends[partition] - tail, conversations=len(state),
         )  # fmt: skip
 
     def revoke(self, partition: int) -> None:
         self._states.pop(partition, None)
+        self._ends.pop(partition, None)
         self._inputs.forget(partition)
 
     async def load(self, batch: Batch) -> None:
@@ -94,10 +92,26 @@ class Sequencing:
         wanted = state.unknown(r.key.decode(errors="replace") for r in batch.records if r.key is not None)
         if wanted:
             state.learn(await self._heads(wanted))
+            await self._see_others(batch.partition, state)
         if len(state) > _CONVERSATIONS:
             stale = state.stalest(_EVICT)
             stored = await self._heads(set(stale))
             state.forget(c for c, seq in stale.items() if stored[c] == seq)
+
+    async def _see_others(self, partition: int, state: SequenceAllocator) -> None:
+        """Take in what somebody else wrote since we last looked: a worker we replaced, or the one that
+        replaced us. A head read from the history may count such messages already, so they must be known
+        as done. Asked after the head was read: what is stored is in the log.
+        """
+        if (await self._bus.ends(MESSAGES)).get(partition, 0) != self._ends[partition]:
+            await self._recall(partition, state, self._ends[partition])
+
+    async def _recall(self, partition: int, state: SequenceAllocator, start: int) -> None:
+        def recall(records: Sequence[Record]) -> None:
+            for record in records:
+                state.recall(MESSAGE.decode(record.value))
+
+        self._ends[partition] = await self._bus.read_range(MESSAGES, partition, start, None, recall)
 
     def plan(self, batch: Batch) -> list[Outgoing]:
         state = self._states[batch.partition]
@@ -117,7 +131,7 @@ class Sequencing:
             ):
                 repeats += 1
                 continue
-            placed = state.assign(inbound, record.timestamp_ms)
+            placed = state.assign(inbound, record.offset, record.timestamp_ms)
             if isinstance(placed, Conflict):
                 out.append(rejected_answer(inbound, Code.DUPLICATE_CONFLICT))
                 continue
@@ -132,6 +146,9 @@ class Sequencing:
 
     async def perform(self, effects: list[Outgoing]) -> None:
         await self._bus.publish(effects)
+        for record in effects:
+            if record.topic == MESSAGES and record.partition in self._ends:
+                self._ends[record.partition] += 1
 
     async def _heads(self, conversation_ids: set[str]) -> Mapping[str, int]:
         """Newest stored seq of each, at most 64 look-ups at a time."""

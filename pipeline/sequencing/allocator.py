@@ -63,8 +63,8 @@ class SequenceAllocator:
         for conversation_id, seq in heads.items():
             self._seqs.setdefault(conversation_id, seq)
 
-    def assign(self, inbound: Inbound, time_ms: int) -> tuple[Place, bool] | Conflict:
-        """The place of an accepted message, and whether it is new.
+    def assign(self, inbound: Inbound, offset: int, time_ms: int) -> tuple[Place, bool] | Conflict:
+        """The place of the accepted message at `offset`, and whether it is new.
 
         `time_ms` is when the log took it: the same for every reader, and never falling. A repeat
         of (conversation, sender, client_msg_id) inside the window gets its first place again.
@@ -76,6 +76,7 @@ class SequenceAllocator:
             return (placed, False) if placed.content_crc == inbound.content_crc else Conflict(placed)
         seq = self._seqs[inbound.conversation_id] + 1
         self._seqs[inbound.conversation_id] = seq
+        self.done_offset = offset
         place = Place(seq, time_ms, inbound.message_id, inbound.content_crc)
         self._placed.remember(key, place, time_ms)
         return place, True

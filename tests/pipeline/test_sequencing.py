@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from infra.clock import ManualClock
@@ -167,6 +167,7 @@ CRASHES = st.lists(
 
 
 @given(SENDS, CRASHES)
+@example([("d:alice:bob", 0), ("d:alice:bob", 1)], [(0, 2, False, 0), (0, 1, True, 1)])
 def test_restarts_zombies_and_repeats_change_nothing(
     sends: list[tuple[str, int]], crashes: list[tuple[int, int, bool, int]]
 ) -> None:

@@ -24,7 +24,8 @@ from schemas.ids import direct_conversation
 __all__ = ["Bench", "Target"]
 
 HEAD_START_S: Final = 0.5
-STORED_TIMEOUT_S: Final = 30.0
+STORED_TRIES: Final = 300
+STORED_RETRY_S: Final = 0.1
 STORED_SAMPLES: Final = 8
 MEMBERS_A_REQUEST: Final = 1_000
 SETTLE_S: Final = 3.0
@@ -235,15 +236,12 @@ class Bench:
 
 async def _stored_head(client: Client, conversation_id: str, at_least: int) -> int:
     """The newest stored seq, once it is `at_least`. Raises `Unavailable` if that takes too long."""
-    try:
-        async with asyncio.timeout(STORED_TIMEOUT_S):
-            while (head := await _newest_seq(client, conversation_id)) < at_least:
-                await asyncio.sleep(0.1)  # noqa: ASYNC110 the store tells nobody when it has it
+    for _ in range(STORED_TRIES):
+        head = await _newest_seq(client, conversation_id)
+        if head >= at_least:
             return head
-    except TimeoutError:
-        raise Unavailable(
-            f"{conversation_id} was not stored up to {at_least} in {STORED_TIMEOUT_S:.0f} s"
-        ) from None
+        await asyncio.sleep(STORED_RETRY_S)
+    raise Unavailable(f"{conversation_id} was not stored up to {at_least} after {STORED_TRIES} questions")
 
 
 async def _newest_seq(client: Client, conversation_id: str) -> int:

@@ -237,6 +237,22 @@ def test_a_drained_connection_is_left_when_the_server_said() -> None:
     assert world.session.leave_at == world.now + 1.5
 
 
+def test_an_own_change_of_a_group_is_shown() -> None:
+    """The event of an own change, which the server answers by `ok` alone, is fetched and comes out once."""
+    world = connected()
+    world.other_says(ALICE_BOB, "hello")
+    world.settle()
+    number = world.session.request(
+        lambda number: frames.GroupRename(conversation_id=ALICE_BOB, name="new", id=number), world.now
+    )
+    renamed = _at(world.logs[ALICE_BOB][0], 2, "group", {"action": "renamed", "by": "alice", "name": "new"})
+    world.logs[ALICE_BOB].append(renamed)
+    world.session.receive(frames.Ok(re=number, conversation_id=ALICE_BOB), world.now)
+    world.settle()
+    assert events.ConversationUpdated(ALICE_BOB, change=renamed) in world.events
+    assert not of(world, events.Gap)
+
+
 def test_what_is_said_after_leaving_is_no_gap() -> None:
     """The messages between a user's leave and return are not asked for."""
     world = connected()
