@@ -79,6 +79,7 @@ def chat(
     Example: im chat bob --as alice
     """
     import asyncio
+    from functools import partial
 
     from rich.console import Console
 
@@ -88,7 +89,8 @@ def chat(
     async def run() -> None:
         client = Client(_url(url), token or _minter()(user), outbox_path=outbox)
         async with client:
-            await talk(client, _conversation(conversation, client.user_id), Console())
+            show = partial(Console().print, markup=False, highlight=False, soft_wrap=True)
+            await talk(client, _conversation(conversation, client.user_id), show)
 
     asyncio.run(run())
 

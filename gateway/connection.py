@@ -176,10 +176,12 @@ class Connection(asyncio.Protocol):
         if end < 0:
             self._head = head
             if len(head) >= MAX_HEAD_BYTES:
-                transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n")
-                transport.close()
+                self._turn_away(b"431 Request Header Fields Too Large")
             return
         self._head = None
+        if not head.partition(b"\r\n")[0].endswith((b" HTTP/1.1", b" HTTP/1.0")):
+            self._turn_away(b"400 Bad Request")
+            return
         if _is_upgrade(head[:end]):
             self._upgrade(head[: end + 4], head[end + 4 :])
             return
@@ -188,6 +190,11 @@ class Connection(asyncio.Protocol):
         transport.set_protocol(handler)
         handler.connection_made(transport)
         handler.data_received(head)
+
+    def _turn_away(self, status: bytes) -> None:
+        transport = self._up()
+        transport.write(b"HTTP/1.1 " + status + b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        transport.close()
 
     def _upgrade(self, head: bytes, early: bytes) -> None:
         handshake = ServerProtocol(select_subprotocol=_select_nothing, logger=_quiet)

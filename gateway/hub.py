@@ -254,20 +254,17 @@ class Hub:
 
     def _hand_frame(self, outbound: Outbound) -> None:
         """A frame that is written as it is, or the answer to something a session sent."""
+        frame = JSON.parse_server(outbound.body)
         if outbound.session_id:
             caller = self.callers.get(outbound.session_id) or self.sessions.get(outbound.session_id)
             if caller is not None:
-                self._answer(caller, JSON.parse_server(outbound.body))
+                self._answer(caller, frame)
             return
-        frame: ServerFrame | None = None
         for user_id in outbound.users:
             for session in self.sessions_of(user_id):
                 if session.id == outbound.not_session_id:
                     continue
-                payload = outbound.body
-                if not session.codec.text:
-                    frame = frame or JSON.parse_server(outbound.body)
-                    payload = session.codec.encode(frame)
+                payload = outbound.body if session.codec.text else session.codec.encode(frame)
                 wire = frame_bytes(session.codec, payload)
                 if not outbound.ephemeral:
                     session.put(wire)

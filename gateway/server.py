@@ -50,6 +50,7 @@ __all__ = ["GatewayServer"]
 log = structlog.get_logger(__name__)
 
 OPEN_TIMEOUT_S: Final = 5.0
+_KEEP_ALIVE_S: Final = 30.0
 _DRAIN_S: Final = 10.0
 _DRAIN_SESSIONS_PER_S: Final = 2_000
 _DRAIN_PAUSE_S: Final = 0.05
@@ -118,7 +119,7 @@ class GatewayServer:
                 clock=clock,
             )
         )
-        self._runner = web.AppRunner(http.application(), access_log=None)
+        self._runner = web.AppRunner(http.application(), access_log=None, keepalive_timeout=_KEEP_ALIVE_S)
         self._server: asyncio.Server | None = None
         self._parts: list[asyncio.Task[None]] = []
         """What must run as long as the gateway does."""

@@ -30,6 +30,7 @@ class Conversations:
         self._max_fill = max_fill
         self._user_id = ""
         self._level = False
+        self._complete = False
         self._timelines: dict[str, Timeline] = {}
         self._repairs = Repairs()
         self._events: list[Event] = []
@@ -48,7 +49,7 @@ class Conversations:
         timeline = self._timeline(message.conversation_id)
         timeline.add(message)
         if self._level:
-            timeline.start()
+            self._begin(message.conversation_id, timeline)
         self._come_out(message.conversation_id, timeline, now)
 
     def show_synced(self, message: Message, now: float) -> None:
@@ -59,23 +60,31 @@ class Conversations:
             timeline.level = message.seq - 1
         self._come_out(message.conversation_id, timeline, now)
 
-    def reached_level(self, now: float) -> None:
-        """Everything from before the connection is here: what came meanwhile can come out."""
+    def reached_level(self, complete: bool, now: float) -> None:
+        """What is from before the connection is here, so what came meanwhile can come out.
+
+        `complete`: every conversation was told, so any other begins from here on.
+        """
         self._level = True
+        self._complete = self._complete or complete
         for conversation_id, timeline in self._timelines.items():
-            timeline.start()
+            self._begin(conversation_id, timeline)
             self._come_out(conversation_id, timeline, now)
 
     def know_head(self, conversation_id: str, seq: int, now: float) -> None:
         """The conversation reaches up to `seq`: what is not here by then is asked for."""
         timeline = self._timeline(conversation_id)
         timeline.know_head(seq)
+        if self._level:
+            self._begin(conversation_id, timeline)
         self._come_out(conversation_id, timeline, now)
 
-    def changed(self, conversation_id: str, now: float) -> None:
-        """An own change of a group got the next place: its event is not delivered here, so it is asked for."""
+    def changed(self, conversation_id: str, created: bool, now: float) -> None:
+        """An own change of a group has the next place; its event is not delivered here: it is asked for."""
         timeline = self._timeline(conversation_id)
-        self.know_head(conversation_id, (timeline.level or 0) + 1, now)
+        if created and timeline.level is None:
+            timeline.level = 0
+        self.know_head(conversation_id, timeline.newest + 1, now)
 
     def take_questions(self, now: float) -> Iterator[tuple[str, Hole]]:
         """What to ask the history for now; each question is answered by `filled`."""
@@ -113,6 +122,12 @@ class Conversations:
         if timeline is None:
             timeline = self._timelines[conversation_id] = Timeline(self._user_id)
         return timeline
+
+    def _begin(self, conversation_id: str, timeline: Timeline) -> None:
+        """Where an unknown conversation begins: a new one of two at 1, any other where it is first seen."""
+        if timeline.level is None and self._complete and conversation_id.startswith("d:"):
+            timeline.level = 0
+        timeline.start()
 
     def _come_out(self, conversation_id: str, timeline: Timeline, now: float) -> None:
         self._events.extend(map(event_of_message, timeline.take()))

@@ -88,6 +88,7 @@ class ClientSession:
         self._acks = Acks()
         self._conversations = Conversations(self._rules.max_fill)
         self._level = False
+        self._from_nothing = False
         self._sync_due: float | None = None
         self._reads: dict[str, int] = {}
         self._reads_written: dict[str, int] = {}
@@ -314,7 +315,8 @@ class ClientSession:
         if isinstance(frame, frames.Ok) and isinstance(request.frame, _CHANGES):
             conversation_id = frame.conversation_id or getattr(request.frame, "conversation_id", None)
             if conversation_id is not None:
-                self._conversations.changed(conversation_id, self._now)
+                created = isinstance(request.frame, frames.GroupCreate)
+                self._conversations.changed(conversation_id, created, self._now)
 
     def _ponged(self, frame: Any) -> None:
         """The pong was read where it came in; that it came shows that the connection lives."""
@@ -330,6 +332,7 @@ class ClientSession:
     def _sync(self) -> None:
         self._sync_due = None
         token, limit = self.token, self._rules.sync_limit
+        self._from_nothing = self._from_nothing or token is None
         self._ask(lambda number: frames.Sync(token=token, limit=limit, id=number), self._synced)
 
     def _synced(self, frame: frames.Page | frames.Error) -> None:
@@ -347,7 +350,7 @@ class ClientSession:
             self._sync_due = self._now
         else:
             self._level = True
-            self._conversations.reached_level(self._now)
+            self._conversations.reached_level(self._from_nothing, self._now)
         self._come_out()
 
     # Messages

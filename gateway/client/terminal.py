@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from typing import Final
-
-from rich.console import Console
 
 from gateway.client import events
 from gateway.client.client import Client
@@ -18,15 +17,15 @@ SHOWN_BEFORE: Final = 20
 LINE_BYTES: Final = 65_536
 
 
-async def talk(client: Client, conversation_id: str, console: Console) -> None:
-    """Show the newest messages, then both directions until the input or the client ends."""
+async def talk(client: Client, conversation_id: str, show: Callable[[str], None]) -> None:
+    """`show` the newest messages, then both directions until the input or the client ends."""
     transcript = Transcript(conversation_id)
     transcript.signed_in(client.user_id)
     page = await client.history(conversation_id, limit=SHOWN_BEFORE)
     for message in reversed(page.messages):
-        _print(console, transcript.line_of_message(message))
+        show(transcript.line_of_message(message))
     newest = page.messages[0].seq if page.messages else 0
-    showing = asyncio.create_task(_show(client, transcript, newest, console))
+    showing = asyncio.create_task(_show(client, transcript, newest, show))
     typing = asyncio.create_task(_send_lines(client, conversation_id))
     done, rest = await asyncio.wait((showing, typing), return_when=asyncio.FIRST_COMPLETED)
     for task in rest:
@@ -36,7 +35,7 @@ async def talk(client: Client, conversation_id: str, console: Console) -> None:
         task.result()
 
 
-async def _show(client: Client, transcript: Transcript, newest: int, console: Console) -> None:
+async def _show(client: Client, transcript: Transcript, newest: int, show: Callable[[str], None]) -> None:
     """Print what happens, and say that it was read: it stands before somebody's eyes."""
     async for event in client:
         message = event.message if isinstance(event, events.MessageNew) else None
@@ -44,7 +43,7 @@ async def _show(client: Client, transcript: Transcript, newest: int, console: Co
             continue
         line = transcript.line_of(event)
         if line is not None:
-            _print(console, line)
+            show(line)
             if message is not None:
                 await client.read(message.conversation_id, message.seq)
 
@@ -56,7 +55,3 @@ async def _send_lines(client: Client, conversation_id: str) -> None:
     while line := await reader.readline():
         if text := line.decode(errors="replace").strip():
             await client.send(conversation_id, text)
-
-
-def _print(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -35,6 +35,11 @@ class Timeline:
         return (self.level + 1, end) if end > self.level else None
 
     @property
+    def newest(self) -> int:
+        """The highest seq that is known to exist; 0 while none is."""
+        return max(self.level or 0, self._head, *self._held, 0)
+
+    @property
     def missing(self) -> bool:
         """Whether something is known to exist that is not here."""
         if self.level is None:

@@ -16,7 +16,7 @@ from schemas.conversation import ConversationState, parse_event
 from schemas.errors import Refused
 from schemas.frames import JSON, Rejected
 from schemas.records import STATE_KINDS, Inbound, Message, Outbound
-from schemas.tables import EventRow, MembershipRow, MessageRow, Row
+from schemas.tables import BUCKET_SIZE, BucketRow, EventRow, MembershipRow, MessageRow, Row, bucket_of
 from schemas.topics import INBOUND as INBOUND_TOPIC
 from schemas.topics import outbound_topic
 
@@ -142,6 +142,8 @@ def _rows(message: Message, state: ConversationState, before: list[str]) -> list
                 conversation_id, seq, message.source_offset, message.kind, message.content, message.sent_at_ms
             )
         )
+    if (seq - 1) % BUCKET_SIZE == 0:
+        rows.append(BucketRow(conversation_id, bucket_of(seq), seq, message.sent_at_ms))
     inside = state.inside()
     if seq == 1 or message.kind in STATE_KINDS:
         rows += [MembershipRow(u, conversation_id, seq, True) for u in inside if u not in before or seq == 1]

@@ -19,6 +19,7 @@ __all__ = ["Generator"]
 CONNECT_TIMEOUT_S: Final = 60.0
 TICK_S: Final = 0.001
 SENDS_PER_TURN: Final = 16
+"""A generator that is behind still reads after so many sends."""
 QUIET_US: Final = 300_000
 """Everything is there and nothing came for so long: done."""
 SILENT_US: Final = 5_000_000
@@ -109,17 +110,13 @@ class Generator:
             due_us = timing.start_us + int(number * gap_us)
             if due_us >= timing.until_us:
                 return
-            await self._wait_until(due_us, behind=number % SENDS_PER_TURN == 0)
+            if number % SENDS_PER_TURN == 0:
+                await asyncio.sleep(0)
+            while now_us() < due_us:  # noqa: ASYNC110 it is time that is waited for
+                await asyncio.sleep(TICK_S)
             sender.send(due_us)
             if due_us >= timing.from_us:
                 self._answers.late_us.append(now_us() - due_us)
-
-    async def _wait_until(self, due_us: int, behind: bool) -> None:
-        """Wait for an instant; one that has passed needs no wait, but now and then the others get a turn."""
-        if behind:
-            await asyncio.sleep(0)
-        while now_us() < due_us:  # noqa: ASYNC110 it is time that is waited for
-            await asyncio.sleep(TICK_S)
 
     async def _settle(self, timing: Timing) -> None:
         end_us = timing.until_us + int(timing.grace_s * 1e6)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TypeVar
+
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +16,7 @@ from schemas import frames
 from tests.gateway.client.model_server import CONVERSATIONS, World
 
 ALICE_BOB = CONVERSATIONS[0]
+EventT = TypeVar("EventT", bound=events.Event)
 
 OFTEN = ("submit", "other", "lost", "up", "down", "tick", "submit", "up", "up", "down", "down", "tick")
 SELDOM = ("cut", "connect", "resume", "busy", "refused", "wait")
@@ -52,7 +56,7 @@ def shown(world: World, conversation_id: str) -> list[str]:
     ]
 
 
-def of(world: World, kind: type[events.Event]) -> list[events.Event]:
+def of(world: World, kind: type[EventT]) -> list[EventT]:
     return [event for event in world.events if isinstance(event, kind)]
 
 
@@ -242,14 +246,16 @@ def test_an_own_change_of_a_group_is_shown() -> None:
     world = connected()
     world.other_says(ALICE_BOB, "hello")
     world.settle()
-    number = world.session.request(
-        lambda number: frames.GroupRename(conversation_id=ALICE_BOB, name="new", id=number), world.now
-    )
-    renamed = _at(world.logs[ALICE_BOB][0], 2, "group", {"action": "renamed", "by": "alice", "name": "new"})
-    world.logs[ALICE_BOB].append(renamed)
-    world.session.receive(frames.Ok(re=number, conversation_id=ALICE_BOB), world.now)
+    changes = []
+    for seq, name in ((2, "new"), (3, "newer")):
+        number = world.session.request(partial(_rename, name), world.now)
+        content: dict[str, object] = {"action": "renamed", "by": "alice", "name": name}
+        changes.append(_at(world.logs[ALICE_BOB][0], seq, "group", content))
+        world.logs[ALICE_BOB].append(changes[-1])
+        world.session.receive(frames.Ok(re=number, conversation_id=ALICE_BOB), world.now)
     world.settle()
-    assert events.ConversationUpdated(ALICE_BOB, change=renamed) in world.events
+    shown_changes = [e.change for e in of(world, events.ConversationUpdated) if e.change]
+    assert shown_changes == changes
     assert not of(world, events.Gap)
 
 
@@ -278,6 +284,10 @@ def test_a_frame_of_an_unknown_shape_is_ignored() -> None:
     world.session.receive(frames.Ok(), world.now)
     assert world.session.take_events() == []
     assert world.session.take_replies() == []
+
+
+def _rename(name: str, number: int) -> frames.GroupRename:
+    return frames.GroupRename(conversation_id=ALICE_BOB, name=name, id=number)
 
 
 def _at(
