@@ -11,7 +11,6 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Final, Protocol, cast
 
 import structlog
-from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import Protocol as WebSocket
 from websockets.protocol import Side
@@ -19,6 +18,7 @@ from websockets.protocol import State as WebSocketState
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from gateway.frame_reader import FrameReader
 from gateway.handshake import WEBSOCKET_PATH, Opening
 from gateway.session import Session
 from schemas.codes import CloseCode, Code
@@ -94,17 +94,15 @@ class Connection(asyncio.Protocol):
     to WebSocket, or for good to the HTTP library. Faults of ours end this one connection.
     """
 
-    __slots__ = ("_fragments", "_head", "_host", "_session", "_text", "_transport", "_ws")
+    __slots__ = ("_head", "_host", "_reader", "_session", "_transport")
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._transport: asyncio.Transport | None = None
         self._head: bytes | None = b""
         """What came before the upgrade; None once the connection is WebSocket or HTTP."""
-        self._ws: WebSocket | None = None
+        self._reader: FrameReader | None = None
         self._session: Session | None = None
-        self._fragments: bytearray | None = None
-        self._text = False
 
     # asyncio.Protocol
 
@@ -114,8 +112,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            if self._ws is not None:
-                self._feed(data)
+            if self._reader is not None:
+                self._feed(self._reader, data)
             elif self._head is not None:
                 self._sniff(self._head + data)
         except Exception as error:
@@ -124,7 +122,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         self._host.unwatch(self)
         session, self._session = self._session, None
-        ws = self._ws
+        ws = self._parser
         if ws is not None:
             self._host.count_connections(-1)
         if session is not None:
@@ -149,7 +147,7 @@ class Connection(asyncio.Protocol):
         outbox = session.outbox
         if outbox:
             data = outbox.take()
-            if self._ws is None or self._ws.state is not WebSocketState.OPEN:
+            if self._parser is None or self._parser.state is not WebSocketState.OPEN:
                 return
             if outbox.congested and transport.get_write_buffer_size() > self._host.outbox_bytes:
                 session.closing = session.closing or CloseCode.SLOW_READER
@@ -235,12 +233,9 @@ class Connection(asyncio.Protocol):
         if opening.subprotocol is not None:
             response.headers["Sec-WebSocket-Protocol"] = opening.subprotocol
         self._session = session
-        self._ws = WebSocket(
-            Side.SERVER,
-            state=WebSocketState.OPEN,
-            max_size=_HARD_LIMIT_FACTOR * self._host.max_frame_bytes,
-            logger=_quiet,
-        )
+        limit_bytes = _HARD_LIMIT_FACTOR * self._host.max_frame_bytes
+        parser = WebSocket(Side.SERVER, state=WebSocketState.OPEN, max_size=limit_bytes, logger=_quiet)
+        self._reader = FrameReader(parser, limit_bytes)
         transport.set_write_buffer_limits(high=self._host.outbox_bytes // 2)
         transport.write(response.serialize() + session.outbox.take())
         transport.resume_reading()
@@ -272,45 +267,28 @@ class Connection(asyncio.Protocol):
 
     # Frames
 
-    def _feed(self, data: bytes) -> None:
-        ws, transport = self._ws, self._up()
-        if ws is None or transport.is_closing():
+    def _feed(self, reader: FrameReader, data: bytes) -> None:
+        transport, parser = self._up(), reader.parser
+        if transport.is_closing():
             return
-        ws.receive_data(data)
-        for event in ws.events_received():
-            self._take(cast(Frame, event))
-        if ws.writes:
-            transport.write(b"".join(ws.data_to_send()))
-        if ws.close_expected() and ws.eof_sent:
-            transport.close()
-        self._host.flush()
-
-    def _take(self, frame: Frame) -> None:
+        messages = reader.feed(data)
         session = self._session
-        if session is None or session.closing is not None:
-            return
-        opcode = frame.opcode
-        if frame.fin and (opcode is Opcode.TEXT or opcode is Opcode.BINARY):
-            self._host.frame(session, bytes(frame.data), opcode is Opcode.TEXT)
-        elif opcode is Opcode.PING or opcode is Opcode.PONG:
+        if session is not None and not messages:
             self._host.heard(session)
-        elif opcode is not Opcode.CLOSE:
-            self._assemble(session, frame)
-
-    def _assemble(self, session: Session, frame: Frame) -> None:
-        """A message in fragments; the parser has checked their order and bounds their sum."""
-        if self._fragments is None:
-            self._fragments = bytearray()
-            self._text = frame.opcode is Opcode.TEXT
-        self._fragments += frame.data
-        if frame.fin:
-            data, self._fragments = bytes(self._fragments), None
-            self._host.frame(session, data, self._text)
+        for message, text in messages:
+            if session is None or session.closing is not None:
+                break
+            self._host.frame(session, message, text)
+        if parser.writes:
+            transport.write(b"".join(parser.data_to_send()))
+            if parser.eof_sent:
+                transport.close()
+        self._host.flush()
 
     # The end
 
     def _close(self, code: CloseCode) -> None:
-        ws, transport = self._ws, self._up()
+        ws, transport = self._parser, self._up()
         if ws is None or ws.state is not WebSocketState.OPEN or transport.is_closing():
             return
         self._host.count_close(code)
@@ -322,13 +300,17 @@ class Connection(asyncio.Protocol):
         """A fault of ours: counted, logged, and the end of this connection only."""
         self._host.count_fault()
         log.error("connection failed", exc_info=error)
-        ws, transport = self._ws, self._transport
+        ws, transport = self._parser, self._transport
         if transport is None or transport.is_closing():
             return
         if ws is not None and ws.state is WebSocketState.OPEN:
             ws.fail(_FAULT)
             transport.write(b"".join(ws.data_to_send()))
         transport.close()
+
+    @property
+    def _parser(self) -> WebSocket | None:
+        return self._reader.parser if self._reader is not None else None
 
     def _up(self) -> asyncio.Transport:
         if self._transport is None:

@@ -141,7 +141,7 @@ class Desk:
         author = Author(session.user_id, session.rules.gateway_id, session.id)
         inbound = inbound_of(frame, author, self._clock.now_ms())
         self._services.uplink.submit(session, inbound)
-        session.expect(inbound.client_msg_id, frame.id, is_request(frame))
+        session.waiting.expect(inbound.client_msg_id, frame.id, is_request(frame))
 
     def _ack(self, session: Session, frame: Ack) -> None:
         newest: dict[str, int] = {}

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from gateway.metrics import Metrics
+from gateway.readers import Readers
 from gateway.session import Session
 from gateway.wire import Delivery, EncodedMessage, frame_bytes
 from schemas.codec import MESSAGE
@@ -44,16 +45,6 @@ class Caller(Protocol):
     def answer_sent(self, sent: Sent) -> None: ...
 
     def rejected(self, rejected: Rejected) -> None: ...
-
-
-class _UserHere:
-    """A user with at least one session on this gateway."""
-
-    __slots__ = ("large", "sessions")
-
-    def __init__(self) -> None:
-        self.sessions: tuple[Session, ...] = ()
-        self.large: set[str] | None = None
 
 
 class _Run:
@@ -96,75 +87,37 @@ class Hub:
         self.callers: dict[str, Caller] = {}
         """HTTP requests that wait for their answer, by the session id they sent under."""
         self.touched: list[Session] = []
-        self._users: dict[str, _UserHere] = {}
-        self._readers: dict[str, set[str]] = {}
+        self.readers = Readers()
+        self._users: dict[str, tuple[Session, ...]] = {}
         self._metrics = metrics
 
     # Sessions
 
     def add(self, session: Session) -> None:
         self.sessions[session.id] = session
-        user = self._users.get(session.user_id)
-        if user is None:
-            user = self._users[session.user_id] = _UserHere()
-        user.sessions = (*user.sessions, session)
+        self._users[session.user_id] = (*self.sessions_of(session.user_id), session)
 
     def remove(self, session: Session) -> None:
         """Forget a session, if it is still there."""
         if self.sessions.get(session.id) is not session:
             return
         del self.sessions[session.id]
-        user = self._users[session.user_id]
-        user.sessions = tuple(s for s in user.sessions if s is not session)
-        if not user.sessions:
-            for conversation_id in user.large or ():
-                self._forget_reader(conversation_id, session.user_id)
+        others = tuple(s for s in self._users[session.user_id] if s is not session)
+        if others:
+            self._users[session.user_id] = others
+        else:
             del self._users[session.user_id]
+            self.readers.gone(session.user_id)
 
     def sessions_of(self, user_id: str) -> tuple[Session, ...]:
-        user = self._users.get(user_id)
-        return user.sessions if user is not None else ()
+        return self._users.get(user_id, ())
 
     def of_device(self, user_id: str, device_id: str) -> Iterator[Session]:
         return (s for s in self.sessions_of(user_id) if s.device_id == device_id)
 
-    # Large conversations
-
     def add_readers(self, conversation_id: str, users: Iterable[str]) -> bool:
-        """These users are members; those connected here are noted. True: they are the first ones here."""
-        readers = self._readers.get(conversation_id)
-        first = readers is None
-        for user_id in users:
-            user = self._users.get(user_id)
-            if user is None:
-                continue
-            if readers is None:
-                readers = self._readers[conversation_id] = set()
-            readers.add(user_id)
-            if user.large is None:
-                user.large = set()
-            user.large.add(conversation_id)
-        return first and readers is not None
-
-    def remove_readers(self, conversation_id: str, users: Iterable[str]) -> None:
-        for user_id in users:
-            user = self._users.get(user_id)
-            if user is not None and user.large is not None:
-                user.large.discard(conversation_id)
-            self._forget_reader(conversation_id, user_id)
-
-    def readers(self, conversation_id: str) -> frozenset[str]:
-        return frozenset(self._readers.get(conversation_id, ()))
-
-    def large_conversations(self) -> list[str]:
-        return list(self._readers)
-
-    def _forget_reader(self, conversation_id: str, user_id: str) -> None:
-        readers = self._readers.get(conversation_id)
-        if readers is not None:
-            readers.discard(user_id)
-            if not readers:
-                del self._readers[conversation_id]
+        """These users are members of a large conversation. True: they are the first ones connected here."""
+        return self.readers.add(conversation_id, users, self._users)
 
     # From the pipeline
 
@@ -207,10 +160,10 @@ class Hub:
         """A membership event stands alone: who joins gets it, who leaves gets it and nothing after it."""
         event = parse_event(message.kind, message.content)
         conversation_id = message.conversation_id
-        if run.expand or conversation_id in self._readers:
+        if run.expand or conversation_id in self.readers:
             self.add_readers(conversation_id, _joined(event))
         self._deliver(run, now)
-        self.remove_readers(conversation_id, _left(event, self._readers.get(conversation_id, ())))
+        self.readers.remove(conversation_id, _left(event, self.readers.of(conversation_id)))
 
     def _deliver(self, run: _Run, now: float) -> None:
         messages = run.messages
@@ -218,16 +171,13 @@ class Hub:
         if run.expand:
             conversation_id = messages[0].record.conversation_id
             self.add_readers(conversation_id, run.users)
-            users = self._readers.get(conversation_id, set()).union(run.users)
+            users = self.readers.of(conversation_id).union(run.users)
         authors = {m.record.session_id for m in messages}
         delivery = Delivery(messages, now)
         frames = 0
         here = self._users
         for user_id in users:
-            user = here.get(user_id)
-            if user is None:
-                continue
-            for session in user.sessions:
+            for session in here.get(user_id, ()):
                 if session.id in authors:
                     continue
                 session.deliver(delivery)

@@ -12,7 +12,8 @@ from gateway.handshake import Opening
 from gateway.hub import Hub
 from gateway.metrics import Metrics
 from gateway.presence import Presence
-from gateway.session import Session, SessionRules, State
+from gateway.session import Session, State
+from gateway.session_rules import SessionRules
 from infra.clock import Clock
 from schemas.codes import CloseCode, Code
 from schemas.errors import Refused, Unavailable

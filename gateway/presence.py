@@ -138,7 +138,7 @@ class Presence:
         sessions = list(self._hub.sessions.values())
         for start in range(0, len(sessions), _BATCH):
             await self._attach([s for s in sessions[start : start + _BATCH] if s.state is not State.CLOSED])
-        await self._routes.add_reader(self._hub.large_conversations(), self._gateway_id)
+        await self._routes.add_reader(self._hub.readers.conversations(), self._gateway_id)
         log.info("routes attached again", sessions=len(sessions))
 
     async def _attach(self, sessions: list[Session]) -> None:

@@ -31,7 +31,8 @@ from gateway.presence import Presence
 from gateway.pulse import Pulse
 from gateway.reading import Reading
 from gateway.receipts import Receipts
-from gateway.session import Session, SessionRules, State
+from gateway.session import Session, State
+from gateway.session_rules import SessionRules
 from gateway.sync import SyncService
 from gateway.throttle import SendLimiter, send_rate
 from gateway.typing_notes import TypingNotes

@@ -6,31 +6,26 @@ OPENING ─welcome→ OPEN ─cut→ CUT ─welcome→ OPEN (resumed)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
-
-import msgspec
 
 from gateway.ack_window import AckWindow
 from gateway.answers import refused_frame, sent_frame
 from gateway.auth import LEEWAY_MS, Principal
 from gateway.outbox import Outbox
 from gateway.progress import Progress
-from gateway.throttle import PATIENCE, Rate, TokenBucket, request_rate
+from gateway.session_rules import SessionRules
+from gateway.throttle import PATIENCE, TokenBucket
+from gateway.waiting import Waiting
 from gateway.wire import Delivery, frame_bytes
-from infra.settings import Settings
 from schemas.codes import CloseCode, Code
 from schemas.errors import Refused
 from schemas.frames import (
-    Accepted,
     ClientFrame,
     Edit,
     Error,
     FrameCodec,
     Kicked,
-    Limits,
-    Ok,
     React,
     Recall,
     Rejected,
@@ -43,10 +38,8 @@ from schemas.frames import (
 )
 from schemas.records import Message
 
-__all__ = ["TRANSITIONS", "Session", "SessionRules", "State"]
+__all__ = ["TRANSITIONS", "Session", "State"]
 
-MAX_WAITING: Final = 4_096
-"""Requests of one session whose place in the order is awaited; above it 1302."""
 _OFFENCES: Final = frozenset({Code.BAD_FRAME, Code.FRAME_TOO_LARGE, Code.UNKNOWN_TYPE})
 _SAID_TYPES: Final = frozenset(str(f.__struct_config__.tag) for f in (Send, Recall, Edit, React))
 _RESUMABLE: Final = frozenset({CloseCode.HEARTBEAT_LOST, CloseCode.DRAIN})
@@ -74,50 +67,6 @@ TRANSITIONS: Final[dict[tuple[State, str], State]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRules:
-    """The limits every session of a gateway shares."""
-
-    gateway_id: str
-    limits: Limits
-    heartbeat_s: int
-    silence_s: float
-    ack_timeout_s: float
-    ack_tries: int
-    resume_window_s: float
-    outbox_bytes: int
-    unacked_bytes: int
-    requests: Rate
-
-    @classmethod
-    def of(cls, settings: Settings) -> SessionRules:
-        limits = Limits(
-            max_frame_bytes=settings.max_frame_bytes,
-            max_inflight=settings.max_inflight,
-            sends_per_s=settings.sends_per_s,
-            send_burst=settings.send_burst,
-        )
-        return cls(
-            gateway_id=settings.gateway_id,
-            limits=limits,
-            heartbeat_s=settings.heartbeat_s,
-            silence_s=1.5 * settings.heartbeat_s,
-            ack_timeout_s=settings.ack_timeout_s,
-            ack_tries=settings.ack_tries,
-            resume_window_s=settings.resume_window_s,
-            outbox_bytes=settings.outbox_bytes,
-            unacked_bytes=4 * settings.outbox_bytes,
-            requests=request_rate(settings),
-        )
-
-
-class _Waiting(msgspec.Struct, frozen=True, gc=False):
-    """What the answer to a client_msg_id must carry; `request`: it is answered by `ok` or `error`."""
-
-    re: RequestId | None
-    request: bool
-
-
 class Session:
     """The state machine of one device's login.
 
@@ -130,14 +79,12 @@ class Session:
         "_patience",
         "_requests",
         "_touched",
-        "_waiting",
         "closing",
         "codec",
         "cut_at",
         "device_id",
         "heard_at",
         "id",
-        "inflight",
         "link",
         "outbox",
         "platform",
@@ -147,6 +94,7 @@ class Session:
         "running",
         "since_ms",
         "state",
+        "waiting",
         "window",
     )
 
@@ -174,15 +122,13 @@ class Session:
         self.heard_at = now
         self.cut_at = now
         self.since_ms = 0
-        self.inflight = 0
-        """Sends without their `accepted`."""
+        self.waiting = Waiting()
         self.running = 0
         """Requests that are being answered from a store."""
         self.link: object | None = None
         """The connection that carries this session now."""
         self.progress = Progress()
         self._touched = touched
-        self._waiting: dict[str, _Waiting] | None = None
         self._requests: TokenBucket | None = None
         self._patience: TokenBucket | None = None
 
@@ -213,17 +159,8 @@ class Session:
 
     def admit_send(self) -> None:
         """Whether one more send may wait for its `accepted`. Raises `Refused` with OVERLOADED."""
-        waiting = len(self._waiting) if self._waiting else 0
-        if self.inflight >= self.rules.limits.max_inflight or waiting >= MAX_WAITING:
+        if self.waiting.is_full(self.rules.limits.max_inflight):
             raise Refused(Code.OVERLOADED)
-
-    def expect(self, client_msg_id: str, re: RequestId | None, request: bool) -> None:
-        """Remember how to answer this send or request."""
-        self.inflight += 1
-        if re is not None or request:
-            if self._waiting is None:
-                self._waiting = {}
-            self._waiting[client_msg_id] = _Waiting(re, request)
 
     def acknowledge(self, n: int) -> list[Delivery]:
         """The client has everything up to `n`. Raises `Refused` for an `n` that was never sent."""
@@ -252,17 +189,14 @@ class Session:
     # Answers to sends and requests
 
     def accepted(self, client_msg_id: str, at_ms: int) -> None:
-        """The log has it. A request waits on for its place in the order."""
-        self.inflight -= 1
-        waiting = self._waiting.get(client_msg_id) if self._waiting else None
-        if waiting is None:
-            self.send(Accepted(client_msg_id=client_msg_id, accepted_at_ms=at_ms))
-        elif not waiting.request:
-            self.send(Accepted(client_msg_id=client_msg_id, accepted_at_ms=at_ms, re=waiting.re))
+        """The log has it."""
+        accepted = self.waiting.accepted(client_msg_id, at_ms)
+        if accepted is not None:
+            self.send(accepted)
 
     def refused(self, client_msg_id: str, conversation_id: str, refused: Refused) -> None:
         """The log did not take it, for sure."""
-        self.inflight -= 1
+        self.waiting.inflight -= 1
         self.rejected(refused_frame(client_msg_id, conversation_id, refused))
 
     def sent(self, message: Message) -> None:
@@ -270,32 +204,11 @@ class Session:
         self.answer_sent(sent_frame(message))
 
     def answer_sent(self, sent: Sent) -> None:
-        waiting = self._waiting.pop(sent.client_msg_id, None) if self._waiting else None
-        if waiting is None:
-            self.send(sent)
-        elif waiting.request:
-            self.send(Ok(re=waiting.re, conversation_id=sent.conversation_id))
-        else:
-            self.send(msgspec.structs.replace(sent, re=waiting.re))
+        self.send(self.waiting.sent(sent))
 
     def rejected(self, rejected: Rejected) -> None:
         """A send or request of this session is refused, by the gateway or by moderation."""
-        waiting = self._waiting.pop(rejected.client_msg_id, None) if self._waiting else None
-        if waiting is None:
-            self.send(rejected)
-        elif waiting.request:
-            self.send(
-                Error(
-                    code=rejected.code,
-                    name=rejected.name,
-                    message=rejected.message,
-                    temporary=rejected.temporary,
-                    retry_after_ms=rejected.retry_after_ms,
-                    re=waiting.re,
-                )
-            )
-        else:
-            self.send(msgspec.structs.replace(rejected, re=waiting.re))
+        self.send(self.waiting.rejected(rejected))
 
     # To the client
 
@@ -307,7 +220,7 @@ class Session:
         if self.state is State.OPEN:
             self.put(delivery.frame(n, self.codec.text))
         if self.window.is_full(self.rules.unacked_bytes):
-            self._overflow()
+            self.close(CloseCode.SLOW_READER)
 
     def send(self, frame: ServerFrame) -> None:
         self.put(frame_bytes(self.codec, self.codec.encode(frame)))
@@ -338,10 +251,6 @@ class Session:
             self._touched.append(self)
         elif self.state is not State.OPEN:
             self.end()
-
-    def _overflow(self) -> None:
-        """More is unacknowledged than is kept: the client will sync. Nothing durable is lost."""
-        self.close(CloseCode.SLOW_READER)
 
     # Life
 

@@ -81,14 +81,14 @@ class Settings(BaseSettings):
     """Where a worker serves /livez /readyz /metrics; 0: nowhere."""
     chunk_records: Positive = 1_000
     chunk_bytes: Positive = 1_048_576
-    dedupe_window_s: Positive = 300
+    dedupe_window_s: Positive = 120
     fanout_threshold_members: Positive = 200
     """Write-diffusion up to this many members, read-diffusion above."""
     receipts_max_members: Positive = 50
     """Groups with more members tell nobody who read what; cursors are kept all the same."""
     session_timeout_s: PositiveSeconds = 6.0
     commit_interval_s: PositiveSeconds = 0.5
-    cassandra_batch_rows: Positive = 20
+    cassandra_batch_rows: Positive = 50
     cassandra_batch_bytes: Positive = 32_768
     cassandra_inflight: Positive = 64
     cassandra_timeout_s: PositiveSeconds = 3.0

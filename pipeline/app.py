@@ -50,7 +50,7 @@ def create_app(stage: str, topic: str, settings: Settings, run: ChunkRunner) -> 
         topic_allow_declare=False,
         topic_disable_leader=True,
         stream_wait_empty=False,
-        stream_buffer_maxsize=4,
+        stream_buffer_maxsize=2,  # chunks in waiting: the fewer, the larger the next one
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=f"{stage}.{settings.worker_id}",
         consumer_max_fetch_size=4 * settings.chunk_bytes,

@@ -50,11 +50,11 @@ class StageRunner:
         partition = -1
         try:
             async for records in chunks:
-                batch = Batch(records[0].topic, records[0].partition, records, self._clock.monotonic())
+                first = records[0]
                 if partition < 0:
-                    partition = batch.partition
-                    await self._until_done(partial(self.stage.assign, partition, records[0].offset))
-                await self._handle(batch)
+                    partition = first.partition
+                    await self._until_done(partial(self.stage.assign, partition, first.offset))
+                await self._handle(Batch(first.topic, partition, records, self._clock.monotonic()))
         except asyncio.CancelledError:
             raise
         except BaseException as error:

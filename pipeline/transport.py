@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import suppress
 from inspect import isawaitable
 from typing import Any, ClassVar, cast
 
@@ -25,6 +26,7 @@ from infra.ports import Record
 __all__ = ["BatchTransport", "split_chunk"]
 
 MAX_CHUNK_BYTES = 1_048_576
+_BUSY_POLL_S = 0.005
 
 
 def split_chunk(records: Sequence[ConsumerRecord], max_bytes: int) -> Iterator[Sequence[ConsumerRecord]]:
@@ -82,8 +84,34 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
 class BatchConsumer(driver.Consumer):
     """Yields chunks: `value` is a list of `Record`, `offset` the last one's."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._room = asyncio.Event()
+
     def _new_consumer_thread(self) -> LoopConsumer:
         return LoopConsumer(self, self.loop, self.beacon)
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        super().on_buffer_drop(tp)
+        self._room.set()
+
+    async def _wait_next_records(self, timeout: float) -> tuple[Any, set[TP]]:
+        """What has been fetched for the partitions that have room for it.
+
+        A partition whose stage is busy is left alone until it has room; meanwhile its records gather
+        and make one large chunk instead of many small ones. Faust would sleep a second when no
+        partition has room, and not look at one that got room while it waits for the others.
+        """
+        if not self.flow_active:
+            await self.wait(cast(Any, self.can_resume_flow))
+        self._room.clear()
+        active = self._get_active_partitions()
+        if active:
+            return await self._getmany(active, _BUSY_POLL_S if self._buffered_partitions else timeout), active
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._room.wait()
+        return {}, active
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         fetched, active = await self._wait_next_records(timeout)

@@ -21,7 +21,7 @@ import msgspec
 from fastavro.read import SchemaResolutionError
 
 from schemas.errors import Undecodable
-from schemas.records import Decision, Inbound, Message, Outbound, Policy, Receipt, Rule
+from schemas.records import Decision, Inbound, Message, Outbound, Policy, Receipt
 
 __all__ = [
     "ACCEPTED",
@@ -79,7 +79,7 @@ class RecordCodec(Generic[R]):
     def decode(self, value: bytes | None) -> R:
         source = self._open(value)
         try:
-            return self._struct(**fastavro.schemaless_reader(source, self._schema, None))  # type: ignore[arg-type]
+            return msgspec.convert(fastavro.schemaless_reader(source, self._schema, None), self._struct)
         except _BAD_BYTES as error:
             raise Undecodable(f"not a {self._struct.__name__}: {error!r}") from error
 
@@ -115,7 +115,7 @@ class SplicedCodec(RecordCodec[R]):
         try:
             prefix: dict[str, int] = fastavro.schemaless_reader(source, self._prefix, None)  # type: ignore[assignment]
             body_at = source.tell()
-            inbound = Inbound(**fastavro.schemaless_reader(source, self._body, None))  # type: ignore[arg-type]
+            inbound = msgspec.convert(fastavro.schemaless_reader(source, self._body, None), Inbound)
         except _BAD_BYTES as error:
             raise Undecodable(f"not a {self._struct.__name__}: {error!r}") from error
         source.seek(body_at)
@@ -123,17 +123,13 @@ class SplicedCodec(RecordCodec[R]):
 
 
 class _PolicyCodec(RecordCodec[Policy]):
-    """Rules are records inside a record: converted, not only unpacked."""
+    """Rules are records inside a record: taken apart all the way down."""
 
     def encode(self, record: Policy) -> bytes:
         out = BytesIO()
         out.write(self.framing)
         fastavro.schemaless_writer(out, self._schema, msgspec.to_builtins(record))
         return out.getvalue()
-
-    def decode(self, value: bytes | None) -> Policy:
-        flat = super().decode(value)
-        return Policy(flat.version, [msgspec.convert(rule, Rule) for rule in flat.rules])
 
 
 INBOUND = SplicedCodec("im.inbound", "inbound", Inbound, 0)

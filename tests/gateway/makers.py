@@ -8,7 +8,8 @@ import msgspec
 from pydantic import SecretStr
 
 from gateway.auth import Principal
-from gateway.session import Session, SessionRules
+from gateway.session import Session
+from gateway.session_rules import SessionRules
 from gateway.wire import Delivery, EncodedMessage
 from infra.settings import Settings
 from schemas.frames import JSON, FrameCodec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from infra.clock import Clock
 from infra.memory.bus import MemoryBus
@@ -20,7 +20,7 @@ from schemas.tables import BUCKET_SIZE, BucketRow, EventRow, MembershipRow, Mess
 from schemas.topics import INBOUND as INBOUND_TOPIC
 from schemas.topics import outbound_topic
 
-__all__ = ["Path"]
+__all__ = ["Path", "settle"]
 
 Judge = Callable[[Inbound], Refused | None]
 
@@ -165,8 +165,11 @@ def _rows(message: Message, state: ConversationState, before: list[str]) -> list
     return rows
 
 
-async def settle(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
-    """Return as soon as the condition holds; fails the test after the timeout."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.005)
+async def settle(condition: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Return as soon as the condition holds; fails the test after some seconds."""
+    for _ in range(1_000):
+        holds = condition()
+        if holds if isinstance(holds, bool) else await holds:
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("the condition never held")

@@ -29,7 +29,7 @@ async def test_each_dependency_has_its_reason(world: World) -> None:
 async def test_a_stage_that_stands_still_is_seen(world: World) -> None:
     """A watermark that is missing or older than ten seconds."""
     health = world.gateway.health
-    world.path.mark = lambda: _nothing()  # type: ignore[method-assign]
+    world.path.mark = _nothing  # type: ignore[method-assign]
     world.routes.flush()
     await health.look()
     report = health.report()["dependencies"]

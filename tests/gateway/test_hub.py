@@ -29,10 +29,10 @@ def outbound(seq: int, users: list[str], expand: bool = False, **fields: Any) ->
     return Outbound("message", framed(a_message(seq=seq, **fields)), users, 0, seq, expand)
 
 
-def event(seq: int, users: list[str], expand: bool = True, **content: Any) -> Outbound:
+def event(seq: int, to: list[str], expand: bool = True, **content: Any) -> Outbound:
     kind = "group" if content["action"] == "created" else "member"
     text = msgspec.json.encode({"by": "alice"} | content).decode()
-    return outbound(seq, users, expand, kind=kind, content=text)
+    return outbound(seq, to, expand, kind=kind, content=text)
 
 
 def seqs(session: Session) -> list[list[int]]:
@@ -92,7 +92,7 @@ def test_a_large_conversation_is_expanded_from_the_index() -> None:
     assert seqs(sessions["alice"]) == [[1], [2], [3], [4], [5], [6]]
     assert seqs(sessions["bob"]) == [[1], [2], [3], [4], [5]]
     assert seqs(sessions["carol"]) == [[3], [4], [5], [6]]
-    assert hub.readers("g:t") == {"alice", "carol"}
+    assert hub.readers.of("g:t") == {"alice", "carol"}
 
 
 def test_a_leave_in_small_mode_is_seen_by_the_index_too() -> None:
@@ -110,9 +110,9 @@ def test_who_disconnects_is_no_reader_any_more() -> None:
     hub.add_readers("g:t", ["alice", "bob"])
     hub.remove(sessions["bob"])
     hub.remove(sessions["bob"])
-    assert hub.readers("g:t") == {"alice"}
+    assert hub.readers.of("g:t") == {"alice"}
     hub.remove(sessions["alice"])
-    assert hub.large_conversations() == []
+    assert hub.readers.conversations() == []
 
 
 def test_an_index_is_announced_by_its_first_reader_only() -> None:

@@ -79,8 +79,8 @@ def test_content_must_fit_its_kind(kind: str, content: dict[str, Any]) -> None:
 
 def test_content_that_fits_is_taken() -> None:
     """The largest text, media with extras, and anything as custom."""
-    assert said(content={"text": "x" * MAX_TEXT_BYTES})
-    assert said("image", {"url": "https://x/y", "size_bytes": 0, "width": 3})
+    assert len(said(content={"text": "x" * MAX_TEXT_BYTES}).content) == MAX_TEXT_BYTES + 11
+    assert said("image", {"url": "https://x/y", "size_bytes": 0, "width": 3}).kind == "image"
     assert said("custom", {"anything": [1, {"at": None}]}).content == '{"anything":[1,{"at":null}]}'
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from infra.ports import Outgoing
@@ -157,9 +155,11 @@ async def test_who_says_goodbye_leaves_nothing(world: World) -> None:
     bob = await world.enter("bob")
     await bob.socket.close()
     await settle(lambda: not world.gateway.hub.sessions)
-    async with asyncio.timeout(5):
-        while await world.routes.routes_of(["bob"]):
-            await asyncio.sleep(0.01)
+
+    async def is_gone() -> bool:
+        return not await world.routes.routes_of(["bob"])
+
+    await settle(is_gone)
 
 
 async def test_routes_come_back_after_the_table_was_lost() -> None:
@@ -167,9 +167,11 @@ async def test_routes_come_back_after_the_table_was_lost() -> None:
     async with a_world(lease_s=0.3) as world:
         alice, bob = await world.enter("alice"), await world.enter("bob")
         world.routes.flush()
-        async with asyncio.timeout(5):
-            while not await world.routes.routes_of(["bob"]):
-                await asyncio.sleep(0.01)
+
+        async def is_back() -> bool:
+            return bool(await world.routes.routes_of(["bob"]))
+
+        await settle(is_back)
         await alice.say("d:alice:bob", "hi", "m1")
         await bob.expect("deliver")
 
@@ -190,8 +192,8 @@ async def made_group(world: World, *people: Person) -> str:
 
 
 @pytest.mark.parametrize("large", [False, True])
-async def test_members_see_a_group_from_their_join_to_their_leave(world: World, large: bool) -> None:
-    """The join and the leave themselves included, nothing after; by targets and by the gateway's own index."""
+async def test_members_see_a_group_from_join_to_leave(world: World, large: bool) -> None:
+    """The join and the leave included, nothing after; by targets and by the gateway's own index."""
     world.path.large = large
     alice, bob, carol = [await world.enter(user) for user in ("alice", "bob", "carol")]
     group = await made_group(world, alice, bob)
@@ -276,7 +278,7 @@ async def test_records_that_cannot_be_read_disturb_nobody(world: World) -> None:
     """Wrong bytes in the gateway's topic are counted and passed over."""
     alice, bob = await world.enter("alice"), await world.enter("bob")
     bad = [b"", b"nonsense", OUTBOUND.encode(Outbound("message", b"?", ["bob"]))]
-    bad += [OUTBOUND.encode(Outbound(kind, b"?", ["bob"])) for kind in ("frame", "close")]  # type: ignore[arg-type]
+    bad += [OUTBOUND.encode(Outbound(kind, b"?", ["bob"])) for kind in ("frame", "close")]
     bad.append(OUTBOUND.encode(Outbound("close", b'{"code":99}', ["bob"])))
     await world.bus.publish([Outgoing("im.outbound.gw-1", 0, value) for value in bad])
     await alice.say("d:alice:bob", "hi", "m1")

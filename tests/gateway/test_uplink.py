@@ -53,10 +53,10 @@ async def submit(uplink: Uplink, count: int) -> list[tuple[str, str]]:
     """Send this many; (type, client_msg_id) of the answers once everything is answered."""
     session = opened(a_session())
     for number in range(count):
-        session.expect(f"m{number}", None, request=False)
+        session.waiting.expect(f"m{number}", None, request=False)
         uplink.submit(session, an_inbound(client_msg_id=f"m{number}"))
     assert await uplink.flush(5.0)
-    assert session.inflight == 0
+    assert session.waiting.inflight == 0
     return [(f["type"], f["client_msg_id"]) for f in written(session)]
 
 
@@ -95,7 +95,7 @@ async def test_a_lane_that_does_not_move_takes_no_more() -> None:
     bus, clock = Outages(), ManualClock()
     bus.gate = asyncio.Event()
     uplink, session = an_uplink(bus, clock), opened(a_session())
-    session.expect("m0", None, request=False)
+    session.waiting.expect("m0", None, request=False)
     clock.advance(1)
     uplink.submit(session, an_inbound(client_msg_id="m0"))
     await asyncio.sleep(0)

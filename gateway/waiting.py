@@ -1,0 +1,80 @@
+"""What a session waits for: which answer goes with which request. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from schemas.frames import Accepted, Error, Ok, Rejected, RequestId, Sent, ServerFrame
+
+__all__ = ["MAX_WAITING", "Waiting"]
+
+MAX_WAITING: Final = 4_096
+"""Requests of one session whose place in the order is awaited; above it 1302."""
+
+
+class _Ask(msgspec.Struct, frozen=True, gc=False):
+    """What the answer to a client_msg_id must carry; `request`: it is answered by `ok` or `error`."""
+
+    re: RequestId | None
+    request: bool
+
+
+class Waiting:
+    """Turns what the log and the pipeline say into the frames the client waits for.
+
+    Only sends with an `id` and requests are remembered; for the others, and for repeats, what comes
+    is passed on as it is.
+    """
+
+    __slots__ = ("_asks", "inflight")
+
+    def __init__(self) -> None:
+        self.inflight = 0
+        """Sends without their `accepted`."""
+        self._asks: dict[str, _Ask] | None = None
+
+    def is_full(self, max_inflight: int) -> bool:
+        return self.inflight >= max_inflight or (self._asks is not None and len(self._asks) >= MAX_WAITING)
+
+    def expect(self, client_msg_id: str, re: RequestId | None, request: bool) -> None:
+        self.inflight += 1
+        if re is not None or request:
+            if self._asks is None:
+                self._asks = {}
+            self._asks[client_msg_id] = _Ask(re, request)
+
+    def accepted(self, client_msg_id: str, at_ms: int) -> Accepted | None:
+        """The log has it. None for a request: it waits on for its place in the order."""
+        self.inflight -= 1
+        ask = self._asks.get(client_msg_id) if self._asks else None
+        if ask is None:
+            return Accepted(client_msg_id=client_msg_id, accepted_at_ms=at_ms)
+        return None if ask.request else Accepted(client_msg_id=client_msg_id, accepted_at_ms=at_ms, re=ask.re)
+
+    def sent(self, sent: Sent) -> ServerFrame:
+        ask = self._pop(sent.client_msg_id)
+        if ask is None:
+            return sent
+        if ask.request:
+            return Ok(re=ask.re, conversation_id=sent.conversation_id)
+        return msgspec.structs.replace(sent, re=ask.re)
+
+    def rejected(self, rejected: Rejected) -> ServerFrame:
+        ask = self._pop(rejected.client_msg_id)
+        if ask is None:
+            return rejected
+        if not ask.request:
+            return msgspec.structs.replace(rejected, re=ask.re)
+        return Error(
+            code=rejected.code,
+            name=rejected.name,
+            message=rejected.message,
+            temporary=rejected.temporary,
+            retry_after_ms=rejected.retry_after_ms,
+            re=ask.re,
+        )
+
+    def _pop(self, client_msg_id: str) -> _Ask | None:
+        return self._asks.pop(client_msg_id, None) if self._asks else None

@@ -1,0 +1,158 @@
+"""This gateway's place in the route table."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from gateway.hub import Hub
+from gateway.metrics import Metrics
+from gateway.presence import Presence
+from gateway.session import Session
+from infra.clock import ManualClock
+from infra.memory.bus import MemoryBus
+from infra.memory.routes import MemoryRouteTable
+from infra.ports import Attached, Route
+from schemas.codec import OUTBOUND
+from schemas.codes import CloseCode
+from schemas.errors import Unavailable
+from tests.gateway.makers import a_session, opened
+from tests.gateway.path import settle
+
+
+class Table(MemoryRouteTable):
+    """A route table that counts its calls, and can be away."""
+
+    def __init__(self) -> None:
+        super().__init__(ManualClock())
+        self.calls: list[int] = []
+        self.away = False
+
+    async def attach(self, routes: Sequence[tuple[str, Route]]) -> list[Attached]:
+        await asyncio.sleep(0)
+        if self.away:
+            raise Unavailable("away")
+        self.calls.append(len(routes))
+        return await super().attach(routes)
+
+    async def detach(self, routes: Sequence[tuple[str, Route]]) -> None:
+        if self.away:
+            raise Unavailable("away")
+        await super().detach(routes)
+
+
+class Place:
+    """A hub and its presence, without a gateway around them."""
+
+    def __init__(self, table: Table, bus: MemoryBus, gateway_id: str = "gw-1") -> None:
+        self.hub = Hub(Metrics())
+        self.presence = Presence(
+            table, bus, self.hub, ManualClock(), gateway_id, f"boot-{gateway_id}", 6.0, lambda: None
+        )
+
+    def session(self, user: str, session_id: str, device_id: str = "phone") -> Session:
+        session = opened(a_session(user, session_id, touched=self.hub.touched))
+        session.device_id = device_id
+        self.hub.add(session)
+        return session
+
+
+async def a_place() -> tuple[Place, Table, MemoryBus]:
+    table, bus = Table(), MemoryBus(1, ManualClock())
+    place = Place(table, bus)
+    await place.presence.startup()
+    return place, table, bus
+
+
+async def test_sessions_of_one_turn_are_attached_in_one_call() -> None:
+    """A connect storm costs few calls, and everybody is found afterwards."""
+    place, table, _ = await a_place()
+    sessions = [place.session(f"u{i}", f"s{i}") for i in range(50)]
+    await asyncio.gather(*(place.presence.attach(s) for s in sessions))
+    assert table.calls == [50]
+    assert len(await table.routes_of([s.user_id for s in sessions])) == 50
+
+
+async def test_a_session_that_cannot_be_registered_says_so() -> None:
+    """And the next one is registered again."""
+    place, table, _ = await a_place()
+    table.away = True
+    with pytest.raises(Unavailable):
+        await place.presence.attach(place.session("bob", "s1"))
+    table.away = False
+    await place.presence.attach(place.session("carol", "s2"))
+
+
+async def test_a_route_is_removed_even_if_the_table_is_away_for_a_while() -> None:
+    """Again and again, until it is gone; a newer route of the device stays."""
+    place, table, _ = await a_place()
+    old = place.session("bob", "s1")
+    await place.presence.attach(old)
+    table.away = True
+    place.hub.remove(old)
+    place.presence.detach(old)
+    await asyncio.sleep(0)
+    table.away = False
+    new = place.session("bob", "s2")
+    await place.presence.attach(new)
+
+    async def only_the_new_one() -> bool:
+        routes = (await table.routes_of(["bob"])).get("bob", [])
+        return [r.session_id for r in routes] == ["s2"]
+
+    await settle(only_the_new_one)
+    assert place.hub.sessions == {"s2": new}
+
+
+async def test_a_session_that_ended_while_it_was_attached_leaves_no_route() -> None:
+    """Its removal may reach the table before its registration."""
+    place, table, _ = await a_place()
+    session = place.session("bob", "s1")
+    attaching = asyncio.create_task(place.presence.attach(session))
+    await asyncio.sleep(0)
+    place.hub.remove(session)
+    await attaching
+
+    async def is_gone() -> bool:
+        return not await table.routes_of(["bob"])
+
+    await settle(is_gone)
+
+
+async def test_a_replaced_device_is_closed_where_it_is() -> None:
+    """Here by the hub, elsewhere by an order in that gateway's topic."""
+    place, table, bus = await a_place()
+    other = Place(table, bus, "gw-2")
+    await other.presence.startup()
+    first = place.session("bob", "s1")
+    await place.presence.attach(first)
+    second = place.session("bob", "s2")
+    await place.presence.attach(second)
+    assert first.closing is CloseCode.REPLACED
+    await other.presence.attach(other.session("bob", "s3"))
+    (record,) = bus.records("im.outbound.gw-1")
+    order = OUTBOUND.decode(record.value)
+    assert (order.kind, order.users, order.session_id) == ("close", ["bob"], "s2")
+    place.hub.dispatch([order], 0.0)
+    assert second.closing is CloseCode.REPLACED
+
+
+async def test_the_large_conversations_of_a_user_are_indexed_with_the_route() -> None:
+    """And the table learns that this gateway holds a member."""
+    place, table, _ = await a_place()
+    await table.fill_readers("g:big", ["bob", "carol"])
+    await place.presence.attach(place.session("bob", "s1"))
+    assert place.hub.readers.of("g:big") == {"bob"}
+    assert await table.readers("g:big") == ("gw-1",)
+
+
+async def test_without_its_lease_a_gateway_is_gone() -> None:
+    """Every route is void at once."""
+    place, table, _ = await a_place()
+    await place.presence.attach(place.session("bob", "s1"))
+    assert place.presence.lease_held
+    await place.presence.shutdown()
+    assert not place.presence.lease_held
+    assert await table.routes_of(["bob"]) == {}
