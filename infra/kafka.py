@@ -424,7 +424,9 @@ def _partitions(topic: Topic, settings: Settings) -> int:
 
 def _size(record: Outgoing) -> int:
     size = _RECORD_OVERHEAD_BYTES + len(record.value or b"") + len(record.key or b"")
-    return size + sum(len(name) + len(value) + 8 for name, value in record.headers)
+    for name, value in record.headers:
+        size += len(name) + len(value) + 8
+    return size
 
 
 def _record(r: Any) -> Record:

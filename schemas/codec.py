@@ -21,7 +21,7 @@ import msgspec
 from fastavro.read import SchemaResolutionError
 
 from schemas.errors import Undecodable
-from schemas.records import Decision, Inbound, Message, Outbound, Policy, Receipt
+from schemas.records import Decision, Inbound, Message, Outbound, Policy, Receipt, Routing
 
 __all__ = [
     "ACCEPTED",
@@ -32,6 +32,7 @@ __all__ = [
     "POLICY",
     "RECEIPT",
     "RecordCodec",
+    "MessageCodec",
     "SplicedCodec",
     "load_schema",
     "schema_ids",
@@ -77,19 +78,19 @@ class RecordCodec(Generic[R]):
         return out.getvalue()
 
     def decode(self, value: bytes | None) -> R:
-        source = self._open(value)
-        try:
-            return msgspec.convert(fastavro.schemaless_reader(source, self._schema, None), self._struct)
-        except _BAD_BYTES as error:
-            raise Undecodable(f"not a {self._struct.__name__}: {error!r}") from error
+        return msgspec.convert(self._read(value, self._schema), self._struct)
 
-    def _open(self, value: bytes | None) -> BytesIO:
+    def _read(self, value: bytes | None, schema: Any) -> dict[str, Any]:
         if value is None or not value.startswith(self.framing):
             start = "nothing" if value is None else value[:_HEADER_BYTES].hex()
             raise Undecodable(f"expected schema id {self.schema_id}, found {start}")
         source = BytesIO(value)
         source.seek(_HEADER_BYTES)
-        return source
+        try:
+            fields: dict[str, Any] = fastavro.schemaless_reader(source, schema, None)  # type: ignore[assignment]
+            return fields
+        except _BAD_BYTES as error:
+            raise Undecodable(f"not a {self._struct.__name__}: {error!r}") from error
 
 
 class SplicedCodec(RecordCodec[R]):
@@ -98,8 +99,8 @@ class SplicedCodec(RecordCodec[R]):
     def __init__(self, topic: str, name: str, struct: type[R], prefix_fields: int) -> None:
         super().__init__(topic, name, struct)
         schema = load_schema(name)
+        self._numbers = [field["name"] for field in schema["fields"][:prefix_fields]]
         self._prefix = _parsed(schema, slice(0, prefix_fields))
-        self._body = _parsed(schema, slice(prefix_fields, None))
 
     def splice(self, prefix: dict[str, int], body: bytes) -> bytes:
         """The record made of these numbers and the body that `split` gave (1.1 µs; encoding anew 4.3)."""
@@ -111,15 +112,33 @@ class SplicedCodec(RecordCodec[R]):
 
     def split(self, value: bytes | None) -> tuple[dict[str, int], Inbound, bytes]:
         """The numbers, the Inbound, and the bytes of the Inbound for the next stage's `splice`."""
-        source = self._open(value)
-        try:
-            prefix: dict[str, int] = fastavro.schemaless_reader(source, self._prefix, None)  # type: ignore[assignment]
-            body_at = source.tell()
-            inbound = msgspec.convert(fastavro.schemaless_reader(source, self._body, None), Inbound)
-        except _BAD_BYTES as error:
-            raise Undecodable(f"not a {self._struct.__name__}: {error!r}") from error
-        source.seek(body_at)
-        return prefix, inbound, source.read()
+        fields = self._read(value, self._schema)
+        prefix: dict[str, int] = {}
+        start = _HEADER_BYTES
+        for name in self._numbers:
+            number = prefix[name] = fields[name]
+            if number < 0:
+                raise Undecodable(f"{name} of a {self._struct.__name__} cannot be {number}")
+            start += _long_bytes(number)
+        assert value is not None
+        return prefix, msgspec.convert(fields, Inbound), value[start:]
+
+
+class MessageCodec(SplicedCodec[Message]):
+    """The record of truth, which fan-out passes on by looking at its start only."""
+
+    def __init__(self) -> None:
+        super().__init__("im.messages", "message", Message, 3)
+        self._routing = _parsed(load_schema("message"), slice(0, len(Routing.__struct_fields__)))
+
+    def peek(self, value: bytes | None) -> Routing:
+        """The first fields (1.6 µs; `decode` 5). What comes after them may be anything."""
+        return msgspec.convert(self._read(value, self._routing), Routing)
+
+
+def _long_bytes(number: int) -> int:
+    """How many bytes Avro writes a non-negative long in: seven bits each of twice the number."""
+    return max(1, -(-(2 * number).bit_length() // 7))
 
 
 class _PolicyCodec(RecordCodec[Policy]):
@@ -134,7 +153,7 @@ class _PolicyCodec(RecordCodec[Policy]):
 
 INBOUND = SplicedCodec("im.inbound", "inbound", Inbound, 0)
 ACCEPTED = SplicedCodec("im.accepted", "accepted", Inbound, 1)
-MESSAGE = SplicedCodec("im.messages", "message", Message, 3)
+MESSAGE = MessageCodec()
 DECISION = RecordCodec("im.moderation", "decision", Decision)
 RECEIPT = RecordCodec("im.receipts", "receipt", Receipt)
 OUTBOUND = RecordCodec("im.outbound", "outbound", Outbound)

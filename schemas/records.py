@@ -19,6 +19,7 @@ __all__ = [
     "Outbound",
     "Policy",
     "Receipt",
+    "Routing",
     "Rule",
     "EVENT_KINDS",
     "STATE_KINDS",
@@ -37,13 +38,13 @@ STATE_KINDS = frozenset({"member", "group"})
 class Inbound(msgspec.Struct, frozen=True, gc=False):
     """What a client asked. `content` is a JSON object as text; `quote_seq` 0 means none."""
 
+    kind: Kind
+    gateway_id: str
     conversation_id: str
     message_id: str
     sender: str
     client_msg_id: str
     content_crc: int
-    kind: Kind
-    gateway_id: str
     session_id: str
     received_at_ms: int
     content: str
@@ -57,18 +58,28 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     seq: int
     source_offset: int
     sent_at_ms: int
+    kind: Kind
+    gateway_id: str
     conversation_id: str
     message_id: str
     sender: str
     client_msg_id: str
     content_crc: int
-    kind: Kind
-    gateway_id: str
     session_id: str
     received_at_ms: int
     content: str
     quote_seq: int = 0
     mentions: list[str] = []
+
+
+class Routing(msgspec.Struct, frozen=True, gc=False):
+    """How a Message starts: all that is needed to pass one on."""
+
+    seq: int
+    source_offset: int
+    sent_at_ms: int
+    kind: Kind
+    gateway_id: str
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):

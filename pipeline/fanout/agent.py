@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from infra.ports import Bus, Head, HistoryStore, Outgoing, Record, RouteTable
 from infra.settings import Settings
@@ -13,7 +14,6 @@ from pipeline.fanout.plan import FanoutPlan, address_large, address_small, plan_
 from pipeline.fanout.states import FanoutStates
 from pipeline.source_order import SourceOrder
 from schemas.codec import MESSAGE
-from schemas.conversation import parse_event
 from schemas.errors import Undecodable
 from schemas.records import STATE_KINDS
 from schemas.topics import MESSAGES
@@ -48,7 +48,9 @@ class Fanout:
 
         def collect(records: Sequence[Record]) -> None:
             for record in records:
-                states.note_unstored(MESSAGE.decode(record.value))
+                with suppress(Undecodable):
+                    if MESSAGE.peek(record.value).kind in STATE_KINDS:
+                        states.note(record)
 
         await self._bus.read_range(MESSAGES, partition, min(stored, position), position, collect)
         self._order.forget(partition)
@@ -68,18 +70,18 @@ class Fanout:
         repeats = 0
         for record in batch.records:
             try:
-                message = MESSAGE.decode(record.value)
-                event = parse_event(message.kind, message.content) if message.kind in STATE_KINDS else None
-                state = states.before(message)
+                routing = MESSAGE.peek(record.value)
+                event = states.note(record) if routing.kind in STATE_KINDS else None
+                state = states.before(_conversation_of(record), routing.seq)
             except Undecodable as error:
                 batch.bury(record, error)
                 continue
-            batch.done_ms = max(batch.done_ms, message.sent_at_ms)
-            if self._order.is_repeat(batch.partition, message.source_offset):
+            batch.done_ms = max(batch.done_ms, routing.sent_at_ms)
+            if self._order.is_repeat(batch.partition, routing.source_offset):
                 repeats += 1
                 continue
             assert record.value is not None
-            plans.append(plan_fanout(message, record.value, batch.partition, state, event, self._threshold))
+            plans.append(plan_fanout(routing, record.value, batch.partition, state, event, self._threshold))
         self._metrics.repeats(repeats)
         return plans
 
@@ -87,11 +89,11 @@ class Fanout:
         touched: dict[str, dict[str, int]] = {}
         heads: dict[str, Head] = {}
         for plan in effects:
-            message = plan.message
-            heads[message.conversation_id] = Head(message.seq, message.sent_at_ms)
+            conversation_id, sent_at_ms = plan.conversation_id, plan.routing.sent_at_ms
+            heads[conversation_id] = Head(plan.routing.seq, sent_at_ms)
             if not plan.large:
                 for user_id in plan.users:
-                    touched.setdefault(user_id, {})[message.conversation_id] = message.sent_at_ms
+                    touched.setdefault(user_id, {})[conversation_id] = sent_at_ms
         gateways_of = await self._routes.index(touched, heads)
         out: list[Outgoing] = []
         for plan in effects:
@@ -102,7 +104,7 @@ class Fanout:
         await self._bus.publish(out)
 
     async def _address_large(self, plan: FanoutPlan) -> list[Outgoing]:
-        conversation_id = plan.message.conversation_id
+        conversation_id = plan.conversation_id
         gateways = set(await self._routes.readers(conversation_id) or ())
         members: Sequence[str] = ()
         if not gateways:
@@ -113,3 +115,11 @@ class Fanout:
         if plan.left:
             gateways.update(await self._routes.leave_readers(conversation_id, plan.left))
         return address_large(plan, sorted(gateways), members)
+
+
+def _conversation_of(record: Record) -> str:
+    """The key names the conversation; raises `Undecodable` if there is none."""
+    try:
+        return (record.key or b"").decode()
+    except UnicodeDecodeError as error:
+        raise Undecodable("the key is no conversation id") from error

@@ -15,7 +15,7 @@ import msgspec
 from infra.ports import Outgoing
 from schemas.codec import OUTBOUND
 from schemas.conversation import ConversationState, GroupEvent, MemberEvent
-from schemas.records import Message, Outbound
+from schemas.records import Outbound, Routing
 from schemas.topics import outbound_topic
 
 __all__ = ["FanoutPlan", "address_large", "address_small", "plan_fanout"]
@@ -24,7 +24,8 @@ __all__ = ["FanoutPlan", "address_large", "address_small", "plan_fanout"]
 class FanoutPlan(msgspec.Struct, frozen=True, gc=False):
     """Where one message goes: `users` is everybody who sees it, or (large) only who must be named."""
 
-    message: Message
+    conversation_id: str
+    routing: Routing
     value: bytes
     """The framed Message, passed on as it is."""
     partition: int
@@ -35,7 +36,7 @@ class FanoutPlan(msgspec.Struct, frozen=True, gc=False):
 
 
 def plan_fanout(
-    message: Message,
+    routing: Routing,
     value: bytes,
     partition: int,
     state: ConversationState,
@@ -49,17 +50,17 @@ def plan_fanout(
     """
     if event is None:
         large = state.peak_count > threshold
-        return FanoutPlan(message, value, partition, large, () if large else state.inside())
+        everyone = () if large else state.inside()
+        return FanoutPlan(state.conversation_id, routing, value, partition, large, everyone)
     before = state.inside()
-    state.apply(event, message.seq)
+    state.apply(event, routing.seq)
     after = state.inside()
     left = [user_id for user_id in before if not state.is_member(user_id)]
     known = set(before)
     joined = [user_id for user_id in after if user_id not in known]
     large = state.peak_count > threshold
-    return FanoutPlan(
-        message, value, partition, large, (*joined, *left) if large else (*after, *left), joined, left
-    )
+    users = (*joined, *left) if large else (*after, *left)
+    return FanoutPlan(state.conversation_id, routing, value, partition, large, users, joined, left)
 
 
 def address_small(plan: FanoutPlan, gateways_of: Mapping[str, Sequence[str]]) -> list[Outgoing]:
@@ -69,7 +70,7 @@ def address_small(plan: FanoutPlan, gateways_of: Mapping[str, Sequence[str]]) ->
         for gateway_id in gateways_of.get(user_id, ()):
             users_at.setdefault(gateway_id, []).append(user_id)
     # The gateway it came through answers the sender with `sent`, whatever the routes say.
-    users_at.setdefault(plan.message.gateway_id, [])
+    users_at.setdefault(plan.routing.gateway_id, [])
     return [_outgoing(plan, gateway_id, users, expand=False) for gateway_id, users in users_at.items()]
 
 
@@ -81,7 +82,7 @@ def address_large(plan: FanoutPlan, gateways: Sequence[str], members: Sequence[s
     """
     users = list(dict.fromkeys((*members, *plan.users)))
     return [
-        _outgoing(plan, gateway_id, users, expand=True) for gateway_id in {*gateways, plan.message.gateway_id}
+        _outgoing(plan, gateway_id, users, expand=True) for gateway_id in {*gateways, plan.routing.gateway_id}
     ]
 
 
@@ -91,7 +92,7 @@ def _outgoing(plan: FanoutPlan, gateway_id: str, users: list[str], expand: bool)
         body=plan.value,
         users=users,
         source_partition=plan.partition,
-        source_offset=plan.message.source_offset,
+        source_offset=plan.routing.source_offset,
         expand=expand,
     )
     return Outgoing(outbound_topic(gateway_id).name, 0, OUTBOUND.encode(outbound))

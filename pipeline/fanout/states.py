@@ -11,10 +11,11 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from infra.ports import HistoryStore
-from schemas.conversation import ConversationState, fold
+from infra.ports import HistoryStore, Record
+from schemas.codec import MESSAGE
+from schemas.conversation import ConversationState, GroupEvent, MemberEvent, fold, parse_event
 from schemas.errors import BadInput, Undecodable
-from schemas.records import STATE_KINDS, Kind, Message
+from schemas.records import Kind
 
 __all__ = ["FanoutStates"]
 
@@ -38,11 +39,13 @@ class FanoutStates:
         self._stored: dict[str, list[Event]] = {}
         self._unstored: dict[str, dict[int, Event]] = {}
 
-    def note_unstored(self, message: Message) -> None:
-        """An event that the log holds and the history may not."""
-        if message.kind in STATE_KINDS:
-            event = (message.seq, message.kind, message.content)
-            self._unstored.setdefault(message.conversation_id, {})[message.seq] = event
+    def note(self, record: Record) -> GroupEvent | MemberEvent:
+        """A membership event that the log holds and the history may not. Raises `Undecodable`."""
+        message = MESSAGE.decode(record.value)
+        event = parse_event(message.kind, message.content)
+        noted = self._unstored.setdefault(message.conversation_id, {})
+        noted[message.seq] = (message.seq, message.kind, message.content)
+        return event
 
     async def load(self, conversation_ids: set[str]) -> None:
         """Read the stored events of conversations that `before` will be asked for next."""
@@ -62,21 +65,19 @@ class FanoutStates:
 
         await asyncio.gather(*(read(c) for c in missing))
 
-    def before(self, message: Message) -> ConversationState:
-        """The state this message finds. Raises `Undecodable` for a conversation id out of shape.
+    def before(self, conversation_id: str, seq: int) -> ConversationState:
+        """The state that the message with this seq finds. Raises `Undecodable` for an id out of shape.
 
-        The caller folds the message's own event in; it is noted here in case the state is forgotten.
+        If the message is an event, the caller notes it and folds it in.
         """
-        conversation_id = message.conversation_id
         state = self._states.get(conversation_id)
         if state is None:
-            state = self._build(conversation_id, message.seq)
+            state = self._build(conversation_id, seq)
             self._states[conversation_id] = state
             if len(self._states) > _LOADED:
                 self._states.popitem(last=False)
         else:
             self._states.move_to_end(conversation_id)
-        self.note_unstored(message)
         return state
 
     def members(self, conversation_id: str) -> Sequence[str]:

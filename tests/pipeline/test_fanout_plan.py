@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.fanout.plan import FanoutPlan, address_large, address_small, plan_fanout
-from schemas.codec import OUTBOUND
+from schemas.codec import MESSAGE, OUTBOUND
 from schemas.conversation import ConversationState, MemberEvent, fold
 from schemas.records import Outbound
 from tests.builders import a_message, framed
@@ -18,8 +18,10 @@ def a_group() -> ConversationState:
 def plan(
     state: ConversationState, seq: int, event: MemberEvent | None = None, threshold: int = 10
 ) -> FanoutPlan:
-    message = a_message(seq, 100 + seq, conversation_id="g:1", kind="text" if event is None else "member")
-    return plan_fanout(message, framed(message), 0, state, event, threshold)
+    value = framed(
+        a_message(seq, 100 + seq, conversation_id="g:1", kind="text" if event is None else "member")
+    )
+    return plan_fanout(MESSAGE.peek(value), value, 0, state, event, threshold)
 
 
 def decoded(outgoing: list) -> dict[str, Outbound]:  # type: ignore[type-arg]
