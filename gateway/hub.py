@@ -173,12 +173,13 @@ class Hub:
             self.add_readers(conversation_id, run.users)
             users = self.readers.of(conversation_id).union(run.users)
         authors = {m.record.session_id for m in messages}
+        told = () if messages[0].record.kind in STATE_KINDS else authors
         delivery = Delivery(messages, now)
         frames = 0
         here = self._users
         for user_id in users:
             for session in here.get(user_id, ()):
-                if session.id in authors:
+                if session.id in told:
                     continue
                 session.deliver(delivery)
                 frames += 1
@@ -188,7 +189,10 @@ class Hub:
             self._answer_author(session_id, messages, now)
 
     def _answer_author(self, session_id: str, messages: list[EncodedMessage], now: float) -> None:
-        """The connection that sent a message gets `sent` in place of the message, among those of others."""
+        """The connection that sent a message gets `sent` in its place, among those of others.
+
+        A membership event is delivered to it like to everybody; `ok` comes after it.
+        """
         caller = self.callers.get(session_id)
         session = self.sessions.get(session_id)
         others: list[EncodedMessage] = []

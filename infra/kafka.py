@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Any, Final
 
 import structlog
@@ -23,6 +24,7 @@ from aiokafka.errors import (
     NotCoordinatorForGroupError,
     TopicAlreadyExistsError,
 )
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from infra.partitioning import murmur2_partition
 from infra.ports import Outgoing, Record
@@ -49,25 +51,25 @@ _NO_HEADERS: Final[list[tuple[str, bytes]]] = []
 
 
 class _Parcel:
-    """Records of one `publish` for one partition, and how many of them are not acknowledged yet."""
+    """Records of one `publish` for one partition, and how many of them are acknowledged."""
 
-    __slots__ = ("done", "records", "unacked")
+    __slots__ = ("acked", "done", "records")
 
     def __init__(self, records: list[Outgoing], done: asyncio.Future[None]) -> None:
         self.records = records
-        self.unacked = len(records)
+        self.acked = 0
         self.done = done
 
 
 class _Lane:
-    """What waits for one partition: records in order, each with its parcel."""
+    """What waits for one partition, in order."""
 
     __slots__ = ("found", "partition", "queue", "running", "topic")
 
     def __init__(self, topic: str, partition: int) -> None:
         self.topic = topic
         self.partition = partition
-        self.queue: deque[tuple[Outgoing, _Parcel]] = deque()
+        self.queue: deque[_Parcel] = deque()
         self.running = False
         self.found = False
 
@@ -142,7 +144,7 @@ class KafkaBus:
             if lane is None:
                 lane = self._lanes[place] = _Lane(*place)
             parcel = _Parcel(group, loop.create_future())
-            lane.queue.extend((record, parcel) for record in group)
+            lane.queue.append(parcel)
             waiting.append(parcel.done)
             if not lane.running:
                 lane.running = True
@@ -168,21 +170,28 @@ class KafkaBus:
         """Send what waits for one partition, one batch at a time, until nothing waits."""
         try:
             while lane.queue:
-                count = await self._send_batch(lane)
-                self._backlog -= count
-                for _ in range(count):
-                    _, parcel = lane.queue.popleft()
-                    parcel.unacked -= 1
-                    if parcel.unacked == 0 and not parcel.done.done():
-                        parcel.done.set_result(None)
+                self._acknowledge(lane, await self._send_batch(lane))
         finally:
             lane.running = False
             self._abandon(lane)
 
+    def _acknowledge(self, lane: _Lane, count: int) -> None:
+        """The first `count` records of a lane are in the log: whoever waits for the last of his goes on."""
+        self._backlog -= count
+        while count:
+            parcel = lane.queue[0]
+            taken = min(count, len(parcel.records) - parcel.acked)
+            parcel.acked += taken
+            count -= taken
+            if parcel.acked == len(parcel.records):
+                lane.queue.popleft()
+                if not parcel.done.done():
+                    parcel.done.set_result(None)
+
     def _abandon(self, lane: _Lane) -> None:
         """Whoever still waits for this partition learns that nobody sends for it any more."""
-        self._backlog -= len(lane.queue)
-        for _, parcel in lane.queue:
+        for parcel in lane.queue:
+            self._backlog -= len(parcel.records) - parcel.acked
             if not parcel.done.done():
                 parcel.done.set_exception(OutcomeUnknown(f"sending to {lane.topic} was given up"))
                 parcel.done.exception()
@@ -194,12 +203,7 @@ class KafkaBus:
             producer = self._producer
             assert producer is not None
             batch = producer.create_batch()
-            count = 0
-            for record, _ in lane.queue:
-                headers = list(record.headers) if record.headers else _NO_HEADERS
-                if batch.append(timestamp=None, key=record.key, value=record.value, headers=headers) is None:
-                    break
-                count += 1
+            count = _fill(batch, lane.queue)
             try:
                 async with asyncio.timeout(_REQUEST_TIMEOUT_S):
                     if (
@@ -267,7 +271,7 @@ class KafkaBus:
             try:
                 consumer.assign([place])
                 first = (await consumer.beginning_offsets([place]))[place]
-                stop = (await consumer.end_offsets([place]))[place]
+                stop: int = (await consumer.end_offsets([place]))[place]
                 if end is not None:
                     stop = min(stop, end)
                 position = max(start, first)
@@ -400,6 +404,18 @@ async def ensure_topics(settings: Settings, topics: Iterable[Topic] = TOPICS) ->
             return [t.name for t in missing]
         finally:
             await admin.close()
+
+
+def _fill(batch: BatchBuilder, parcels: Iterable[_Parcel]) -> int:
+    """Put the first records into a batch until it is full; how many they were."""
+    count = 0
+    for parcel in parcels:
+        for record in islice(parcel.records, parcel.acked, None):
+            headers = list(record.headers) if record.headers else _NO_HEADERS
+            if batch.append(timestamp=None, key=record.key, value=record.value, headers=headers) is None:
+                return count
+            count += 1
+    return count
 
 
 def _new_topic(topic: Topic, settings: Settings) -> NewTopic:

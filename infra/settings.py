@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     keyspace: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")] = "skein"
     replication_factor: Positive = 1
     min_insync_replicas: Positive = 1
-    partitions: Positive = 4
+    partitions: Positive = 2
     """Partitions of each conversation topic. Fixed once messages exist: a change would move conversations."""
 
     # Gateway

@@ -35,12 +35,12 @@ DEMO: Final = {"demo": "on"}
 START_TIMEOUT_S: Final = 60.0
 
 
-def gateway_addresses(settings: Settings) -> Mapping[str, Address]:
+def gateway_addresses(settings: Settings, prefix: str = "") -> Mapping[str, Address]:
     """The addresses of all gateways, by gateway id."""
     if settings.port + settings.gateways > 65_536:
         raise SettingsError(f"IM_PORT: {settings.gateways} gateways need as many ports from {settings.port}")
     return {
-        f"gw-{number}": Address(settings.host, settings.port + number - 1)
+        f"{prefix}gw-{number}": Address(settings.host, settings.port + number - 1)
         for number in range(1, settings.gateways + 1)
     }
 
@@ -52,16 +52,30 @@ class System:
     clients are sent away before what serves them is gone, then the workers.
     """
 
-    def __init__(self, stack: LocalStack, steps: Steps | None = None) -> None:
+    def __init__(
+        self,
+        stack: LocalStack,
+        steps: Steps | None = None,
+        *,
+        settings: Settings | None = None,
+        prefix: str = "",
+    ) -> None:
+        """A second system on the same stack needs `settings` with other ports, and a `prefix` of its own.
+
+        The prefix begins the name of every gateway and worker; both systems share all the work.
+        """
         self._secret = ensure_secret(stack.settings)
-        self.settings = stack.settings.model_copy(update={"auth_secret": SecretStr(self._secret)})
+        self.settings = (settings or stack.settings).model_copy(
+            update={"auth_secret": SecretStr(self._secret)}
+        )
+        self._prefix = prefix
         self._stack = stack
         self._steps = steps or silent_steps()
         self._exit = AsyncExitStack()
 
     @property
     def addresses(self) -> Mapping[str, Address]:
-        return gateway_addresses(self.settings)
+        return gateway_addresses(self.settings, self._prefix)
 
     @property
     def pids(self) -> Mapping[str, int]:
@@ -127,6 +141,7 @@ class System:
     def _worker_specs(self) -> list[tuple[ChildSpec, str]]:
         first = self.settings.worker_port
         ports = range(first, first + len(WORKERS)) if first else free_ports(len(WORKERS))
+        workers = [(self._prefix + name, stages) for name, stages in WORKERS]
         return [
             (
                 self._spec(
@@ -137,7 +152,7 @@ class System:
                 ),
                 " ".join(stages),
             )
-            for (name, stages), port in zip(WORKERS, ports, strict=True)
+            for (name, stages), port in zip(workers, ports, strict=True)
         ]
 
     def _spec(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from gateway.client.client import Client
 from gateway.client.events import MessageNew
@@ -18,7 +18,9 @@ PATIENCE_S = 30.0
 class Person:
     """`async with Person(system, "alice") as alice:` — connected, reading, and keeping what arrives."""
 
-    def __init__(self, system: Any, user_id: str, device_id: str = "phone", codec: str = "json") -> None:
+    def __init__(
+        self, system: Any, user_id: str, device_id: str = "phone", codec: Literal["json", "msgpack"] = "json"
+    ) -> None:
         self.user_id = user_id
         self.client = Client(system.url, system.token(user_id), device_id=device_id, codec=codec)
         self.seen: list[Message] = []
