@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from dataclasses import dataclass, field
+
+import msgspec
 
 from infra.ports import Bus, Head, HistoryStore, Outgoing, Record, RouteTable
 from infra.settings import Settings
@@ -11,14 +13,40 @@ from pipeline import metrics
 from pipeline.app import group_of
 from pipeline.batch import Batch
 from pipeline.fanout.plan import FanoutPlan, address_large, address_small, plan_fanout
-from pipeline.fanout.states import FanoutStates
 from pipeline.source_order import SourceOrder
+from pipeline.states import ConversationStates, by_seq
 from schemas.codec import MESSAGE
-from schemas.errors import Undecodable
-from schemas.records import STATE_KINDS
+from schemas.conversation import GroupEvent, MemberEvent, parse_event
+from schemas.errors import BadInput, ImError, Undecodable
+from schemas.ids import conversation_kind
+from schemas.records import STATE_KINDS, Routing
+from schemas.tables import StoredEvent
 from schemas.topics import MESSAGES
 
 __all__ = ["Fanout"]
+
+
+class Passing(msgspec.Struct, frozen=True, gc=False):
+    """A Message as fan-out sees it; `event` if it changes who is inside."""
+
+    conversation_id: str
+    routing: Routing
+    value: bytes
+    content: str = ""
+    event: GroupEvent | MemberEvent | None = None
+
+    @property
+    def stored_event(self) -> StoredEvent:
+        """As the history will hold it."""
+        routing = self.routing
+        return StoredEvent(routing.seq, routing.source_offset, routing.kind, self.content)
+
+
+@dataclass(slots=True)
+class _Partition:
+    states: ConversationStates
+    order: SourceOrder = field(default_factory=SourceOrder)
+    batch: list[Passing | ImError] = field(default_factory=list)
 
 
 class Fanout:
@@ -35,54 +63,54 @@ class Fanout:
         self._bus = bus
         self._history = history
         self._routes = routes
-        self._states: dict[int, FanoutStates] = {}
-        self._order = SourceOrder()
+        self._partitions: dict[int, _Partition] = {}
         self._metrics = metrics.stage(self.name)
 
     async def startup(self) -> None:
         """Nothing is shared between partitions."""
 
     async def assign(self, partition: int, position: int) -> None:
-        states = FanoutStates(self._history)
+        here = _Partition(ConversationStates(self._history, by_seq))
         stored = (await self._bus.committed(group_of("persistence"), MESSAGES)).get(partition, 0)
 
-        def collect(records: Sequence[Record]) -> None:
-            for record in records:
-                with suppress(Undecodable):
-                    if MESSAGE.peek(record.value).kind in STATE_KINDS:
-                        states.note(record)
+        def recall(records: Sequence[Record]) -> None:
+            for passing in map(_read, records):
+                if isinstance(passing, Passing) and passing.event is not None:
+                    here.states.recall(passing.conversation_id, passing.stored_event)
 
-        await self._bus.read_range(MESSAGES, partition, min(stored, position), position, collect)
-        self._order.forget(partition)
-        self._states[partition] = states
+        await self._bus.read_range(MESSAGES, partition, min(stored, position), position, recall)
+        self._partitions[partition] = here
 
     def revoke(self, partition: int) -> None:
-        self._states.pop(partition, None)
-        self._order.forget(partition)
+        self._partitions.pop(partition, None)
 
     async def load(self, batch: Batch) -> None:
-        keys = (record.key for record in batch.records if record.key is not None)
-        await self._states[batch.partition].load({key.decode(errors="replace") for key in keys})
+        here = self._partitions[batch.partition]
+        here.batch = [_read(record) for record in batch.records]
+        first: dict[str, int] = {}
+        for passing in here.batch:
+            if isinstance(passing, Passing):
+                first.setdefault(passing.conversation_id, passing.routing.seq)
+        await here.states.load(first)
 
     def plan(self, batch: Batch) -> list[FanoutPlan]:
-        states = self._states[batch.partition]
+        here = self._partitions[batch.partition]
         plans = []
-        repeats = 0
-        for record in batch.records:
-            try:
-                routing = MESSAGE.peek(record.value)
-                event = states.note(record) if routing.kind in STATE_KINDS else None
-                state = states.before(_conversation_of(record), routing.seq)
-            except Undecodable as error:
-                batch.bury(record, error)
+        for record, passing in zip(batch.records, here.batch, strict=True):
+            if isinstance(passing, ImError):
+                batch.bury(record, passing)
                 continue
+            routing = passing.routing
             batch.done_ms = max(batch.done_ms, routing.sent_at_ms)
-            if self._order.is_repeat(batch.partition, routing.source_offset):
-                repeats += 1
+            if here.order.is_repeat(batch.partition, routing.source_offset):
                 continue
-            assert record.value is not None
-            plans.append(plan_fanout(routing, record.value, batch.partition, state, event, self._threshold))
-        self._metrics.repeats(repeats)
+            state = here.states[passing.conversation_id]
+            plans.append(
+                plan_fanout(routing, passing.value, batch.partition, state, passing.event, self._threshold)
+            )
+            if passing.event is not None:
+                here.states.changed(passing.conversation_id)
+        self._metrics.repeats(len(batch.records) - len(plans) - len(batch.buried))
         return plans
 
     async def perform(self, effects: list[FanoutPlan]) -> None:
@@ -108,7 +136,7 @@ class Fanout:
         gateways = set(await self._routes.readers(conversation_id) or ())
         members: Sequence[str] = ()
         if not gateways:
-            members = self._states[plan.partition].members(conversation_id)
+            members = self._partitions[plan.partition].states[conversation_id].inside()
             gateways.update(await self._routes.fill_readers(conversation_id, members))
         if plan.joined:
             gateways.update(await self._routes.join_readers(conversation_id, plan.joined))
@@ -117,9 +145,17 @@ class Fanout:
         return address_large(plan, sorted(gateways), members)
 
 
-def _conversation_of(record: Record) -> str:
-    """The key names the conversation; raises `Undecodable` if there is none."""
+def _read(record: Record) -> Passing | ImError:
     try:
-        return (record.key or b"").decode()
+        conversation_id = (record.key or b"").decode()
+        conversation_kind(conversation_id)
+        routing = MESSAGE.peek(record.value)
+        assert record.value is not None
+        if routing.kind not in STATE_KINDS:
+            return Passing(conversation_id, routing, record.value)
+        content = MESSAGE.decode(record.value).content
+        return Passing(conversation_id, routing, record.value, content, parse_event(routing.kind, content))
+    except (Undecodable, BadInput) as error:
+        return error
     except UnicodeDecodeError as error:
-        raise Undecodable("the key is no conversation id") from error
+        return Undecodable(f"the key is no conversation id: {error}")
