@@ -79,6 +79,8 @@ def is_request(frame: Said | Change) -> bool:
 def inbound_of(frame: Said | Change, author: Author, now_ms: int) -> Inbound:
     """The record for this frame, with a fresh message id. Raises `Refused` if the frame breaks a rule."""
     plan = _PLANS[type(frame)](frame, author.user_id)
+    if plan.client_msg_id.endswith("\n"):  # its pattern lets this pass
+        raise Refused(Code.BAD_FRAME, "client_msg_id is 1–64 visible ASCII characters")
     content = _json(plan.content)
     return Inbound(
         conversation_id=plan.conversation_id,
@@ -107,6 +109,13 @@ def check_conversation(conversation_id: str, user_id: str) -> str:
     return kind
 
 
+def _names(users: list[str]) -> list[str]:
+    """Each once. A frame's pattern lets a newline at the end pass, and a name has none."""
+    if any(user.endswith("\n") for user in users):
+        raise Refused(Code.BAD_FRAME, "the name of a user is 1–64 of A–Z a–z 0–9 . _ -")
+    return list(dict.fromkeys(users))
+
+
 def _json(content: Any) -> bytes:
     try:
         return _encode(content)
@@ -126,7 +135,7 @@ def _send(frame: Send, user_id: str) -> _Plan:
         frame.content,
         frame.client_msg_id,
         frame.quote.seq if frame.quote else 0,
-        frame.mentions,
+        _names(frame.mentions),
     )
 
 
@@ -186,38 +195,42 @@ _CONTENT: Final[dict[str, Callable[[dict[str, Any]], None]]] = {
 
 
 def _group_create(frame: GroupCreate, user_id: str) -> _Plan:
-    members = [m for m in dict.fromkeys(frame.members) if m != user_id]
+    members = [m for m in _names(frame.members) if m != user_id]
     event = GroupEvent(action="created", by=user_id, name=frame.name, members=members)
-    return _Plan(f"g:{frame.group_id or new_name()}", "group", event)
+    conversation_id = f"g:{frame.group_id or new_name()}"
+    check_conversation(conversation_id, user_id)
+    return _Plan(conversation_id, "group", event)
 
 
 def _group_rename(frame: GroupRename, user_id: str) -> _Plan:
-    return _Plan(_group(frame), "group", GroupEvent(action="renamed", by=user_id, name=frame.name))
+    event = GroupEvent(action="renamed", by=user_id, name=frame.name)
+    return _Plan(_group(frame, user_id), "group", event)
 
 
 def _group_add(frame: GroupAdd, user_id: str) -> _Plan:
-    users = list(dict.fromkeys(frame.members))
-    return _Plan(_group(frame), "member", MemberEvent(action="joined", by=user_id, users=users))
+    event = MemberEvent(action="joined", by=user_id, users=_names(frame.members))
+    return _Plan(_group(frame, user_id), "member", event)
 
 
 def _group_remove(frame: GroupRemove, user_id: str) -> _Plan:
-    users = list(dict.fromkeys(frame.members))
-    return _Plan(_group(frame), "member", MemberEvent(action="removed", by=user_id, users=users))
+    event = MemberEvent(action="removed", by=user_id, users=_names(frame.members))
+    return _Plan(_group(frame, user_id), "member", event)
 
 
 def _group_leave(frame: GroupLeave, user_id: str) -> _Plan:
-    return _Plan(_group(frame), "member", MemberEvent(action="left", by=user_id, users=[user_id]))
+    event = MemberEvent(action="left", by=user_id, users=[user_id])
+    return _Plan(_group(frame, user_id), "member", event)
 
 
 def _group_role(frame: GroupRole, user_id: str) -> _Plan:
-    event = MemberEvent(action="role", by=user_id, users=[frame.user_id], role=frame.role)
-    return _Plan(_group(frame), "member", event)
+    event = MemberEvent(action="role", by=user_id, users=_names([frame.user_id]), role=frame.role)
+    return _Plan(_group(frame, user_id), "member", event)
 
 
 def _group_mute(frame: GroupMute, user_id: str) -> _Plan:
-    users = [] if frame.user_id is None else [frame.user_id]
+    users = [] if frame.user_id is None else _names([frame.user_id])
     event = MemberEvent(action="muted", by=user_id, users=users, until_ms=frame.until_ms)
-    return _Plan(_group(frame), "member", event)
+    return _Plan(_group(frame, user_id), "member", event)
 
 
 def _block(frame: ConversationBlock, user_id: str) -> _Plan:
@@ -228,8 +241,10 @@ def _block(frame: ConversationBlock, user_id: str) -> _Plan:
     return _Plan(frame.conversation_id, "member", event)
 
 
-def _group(frame: GroupRename | GroupAdd | GroupRemove | GroupLeave | GroupRole | GroupMute) -> str:
-    if check_conversation(frame.conversation_id, "") != "group":
+def _group(
+    frame: GroupRename | GroupAdd | GroupRemove | GroupLeave | GroupRole | GroupMute, user_id: str
+) -> str:
+    if check_conversation(frame.conversation_id, user_id) != "group":
         raise Refused(Code.BAD_FRAME, "this request is for groups")
     return frame.conversation_id
 

@@ -61,6 +61,8 @@ class RedisCalls:
                     raise Unavailable(f"Redis does not answer: {error}") from error
             except (RedisError, RedisClusterException, OSError) as error:
                 raise Unavailable(f"Redis refuses: {error}") from error
+            except RuntimeError as error:  # what a transport says when it was closed under the driver
+                raise Unavailable(f"the connection to Redis is closed: {error}") from error
 
     async def _round(self, commands: list[Command]) -> list[Any]:
         answers = await self._send(commands)

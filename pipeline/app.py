@@ -56,7 +56,7 @@ def create_app(stage: str, topic: str, settings: Settings, run: ChunkRunner) -> 
         consumer_max_fetch_size=4 * settings.chunk_bytes,
         broker_max_poll_records=settings.chunk_records,
         broker_session_timeout=settings.session_timeout_s,
-        broker_heartbeat_interval=settings.session_timeout_s / 3,
+        broker_heartbeat_interval=settings.session_timeout_s / 12,  # rebalances wait for each member's next
         broker_rebalance_timeout=10.0,
         broker_request_timeout=max(15.0, settings.session_timeout_s + 1),
         broker_commit_interval=settings.commit_interval_s,

@@ -64,6 +64,9 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
             return
         self._stopped.set()
         if self._consumer is not None:
+            # A static member (it comes back quickly after a crash) would keep its partitions from the
+            # others until its session times out; who stops on purpose leaves at once.
+            self._consumer._coordinator._group_instance_id = None
             await self._consumer.stop()
         await self._default_stop_children()
         self._shutdown.set()

@@ -18,7 +18,7 @@ MAY_IMPORT = {
 }
 """Imports point downwards; gateway and pipeline do not know each other."""
 OPENED_BY = {
-    "aiokafka": {"infra/kafka.py", "pipeline/transport.py"},
+    "aiokafka": {"infra/kafka/", "pipeline/transport.py"},
     "faust": {"pipeline/app.py", "pipeline/transport.py", "pipeline/worker.py"},
     "redis": {"infra/redis_calls.py"},
     "cassandra": {"infra/cassandra"},

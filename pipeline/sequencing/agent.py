@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -68,10 +69,8 @@ class Sequencing:
         def see_input(records: Sequence[Record]) -> None:
             nonlocal newest_input
             for record in records:
-                try:
+                with suppress(Undecodable):
                     newest_input = max(newest_input, ACCEPTED.split(record.value)[0]["source_offset"])
-                except Undecodable:
-                    continue
 
         start = max(0, position - _INPUT_TAIL_RECORDS)
         await self._bus.read_range(ACCEPTED_TOPIC, partition, start, position, see_input)
@@ -109,7 +108,8 @@ class Sequencing:
     async def _recall(self, partition: int, state: SequenceAllocator, start: int) -> None:
         def recall(records: Sequence[Record]) -> None:
             for record in records:
-                state.recall(MESSAGE.decode(record.value))
+                with suppress(Undecodable):  # what is no Message has no place; its readers bury it
+                    state.recall(MESSAGE.decode(record.value))
 
         self._ends[partition] = await self._bus.read_range(MESSAGES, partition, start, None, recall)
 

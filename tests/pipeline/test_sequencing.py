@@ -158,6 +158,21 @@ def test_a_record_that_is_no_accepted_is_buried_and_the_next_goes_on() -> None:
     assert [m.seq for m in log.messages()] == [1, 2]
 
 
+def test_junk_in_im_messages_takes_no_place() -> None:
+    """A restarted worker reads over a record that is no Message and counts on."""
+    log = Log()
+    log.accept("hi", "m1")
+    asyncio.run(_run_all(log))
+    asyncio.run(log.bus.publish([Outgoing("im.messages", 0, b"junk", b"d:alice:bob")]))
+    log.accept("again", "m2")
+
+    async def later() -> None:
+        await log.run(await log.worker(1), log.accepted(1))
+
+    asyncio.run(later())
+    assert MESSAGE.decode(log.bus.records("im.messages")[-1].value).seq == 2
+
+
 SENDS = st.lists(
     st.tuples(st.sampled_from(["d:alice:bob", "g:tea", "g:mate"]), st.integers(0, 6)), min_size=1, max_size=25
 )

@@ -1,0 +1,173 @@
+"""`infra.ports.Bus` on a real cluster: a publisher, and readers on demand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
+
+from infra.kafka.clients import REQUEST_TIMEOUT_S, RETRY_PAUSE_S, door, new_consumer, stop
+from infra.kafka.publisher import Publisher
+from infra.partitioning import murmur2_partition
+from infra.ports import Outgoing, Record
+from infra.settings import Settings
+from schemas.errors import Unavailable
+
+__all__ = ["KafkaBus", "KafkaSubscription"]
+
+_READ_RECORDS: Final = 5_000
+_COORDINATOR_AWAY: Final = (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
+
+
+class KafkaBus:
+    """What it publishes keeps the promises of `Publisher`; what it reads moves nobody's offsets."""
+
+    def __init__(self, settings: Settings, client_id: str = "skein") -> None:
+        self._settings = settings
+        self._client_id = client_id
+        self._publisher = Publisher(settings, client_id)
+        self._reader: AIOKafkaConsumer | None = None
+        self._admin: AIOKafkaAdminClient | None = None
+
+    async def startup(self) -> None:
+        """Connect. Raises `Unavailable` if no broker answers."""
+        async with door("connect to Kafka"):
+            await self._publisher.startup()
+            self._reader = await new_consumer(self._settings, self._client_id)
+            self._admin = AIOKafkaAdminClient(bootstrap_servers=self._settings.kafka)
+            await self._admin.start()
+
+    async def shutdown(self) -> None:
+        """Send what was taken, within a bound, then disconnect."""
+        await self._publisher.shutdown()
+        if self._reader is not None:
+            await stop(self._reader)
+        if self._admin is not None:
+            await self._admin.close()
+
+    def partition_for(self, key: str) -> int:
+        return murmur2_partition(key.encode(), self._settings.partitions)
+
+    async def publish(self, records: Sequence[Outgoing]) -> None:
+        await self._publisher.publish(records)
+
+    async def read_range(
+        self,
+        topic: str,
+        partition: int,
+        start: int,
+        end: int | None,
+        take: Callable[[Sequence[Record]], None],
+    ) -> int:
+        place = TopicPartition(topic, partition)
+        async with door(f"read {topic}[{partition}]"):
+            consumer = await new_consumer(self._settings, self._client_id)
+            try:
+                consumer.assign([place])
+                first = (await consumer.beginning_offsets([place]))[place]
+                until: int = (await consumer.end_offsets([place]))[place]
+                if end is not None:
+                    until = min(until, end)
+                position = max(start, first)
+                consumer.seek(place, position)
+                while position < until:
+                    fetched = await consumer.getmany(place, timeout_ms=1_000, max_records=_READ_RECORDS)
+                    records = [r for r in fetched.get(place, ()) if r.offset < until]
+                    if records:
+                        take([_record(r) for r in records])
+                    position = await consumer.position(place)
+                return max(until, start)
+            finally:
+                await stop(consumer)
+
+    async def offsets_at(self, topic: str, partition: int, time_ms: int) -> int:
+        place = TopicPartition(topic, partition)
+        async with door(f"look up times in {topic}[{partition}]"):
+            found = (await self._query.offsets_for_times({place: time_ms}))[place]
+            if found is not None:
+                return int(found.offset)
+            return int((await self._query.end_offsets([place]))[place])
+
+    async def ends(self, topic: str) -> dict[int, int]:
+        async with door(f"look up the end of {topic}"):
+            partitions = self._query.partitions_for_topic(topic)
+            if not partitions:
+                partitions = (await self._query._client.fetch_all_metadata()).partitions_for_topic(topic)
+            if not partitions:
+                raise Unavailable(f"there is no topic {topic}")
+            places = [TopicPartition(topic, partition) for partition in partitions]
+            ends: Mapping[Any, int] = await self._query.end_offsets(places)
+            return {place.partition: offset for place, offset in ends.items()}
+
+    async def committed(self, group: str, topic: str) -> dict[int, int]:
+        async with door(f"look up the offsets of {group}"):
+            offsets = await self._committed(group)
+            return {p.partition: o.offset for p, o in offsets.items() if p.topic == topic and o.offset >= 0}
+
+    async def _committed(self, group: str) -> Mapping[Any, Any]:
+        """A fresh cluster makes its offsets topic on the first question, and refuses to answer meanwhile."""
+        assert self._admin is not None
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            while True:
+                try:
+                    offsets: Mapping[Any, Any] = await self._admin.list_consumer_group_offsets(group)
+                    return offsets
+                except _COORDINATOR_AWAY:
+                    await asyncio.sleep(RETRY_PAUSE_S)
+
+    async def subscribe_end(self, topic: str) -> KafkaSubscription:
+        ends = await self.ends(topic)
+        async with door(f"subscribe to {topic}"):
+            consumer = await new_consumer(self._settings, self._client_id)
+            consumer.assign([TopicPartition(topic, partition) for partition in ends])
+            for partition, offset in ends.items():
+                consumer.seek(TopicPartition(topic, partition), offset)
+            return KafkaSubscription(consumer, topic)
+
+    @property
+    def _query(self) -> AIOKafkaConsumer:
+        if self._reader is None:
+            raise Unavailable("the log is not open")
+        return self._reader
+
+
+class KafkaSubscription:
+    """`infra.ports.Subscription`: every partition of one topic, from where its end was."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, topic: str) -> None:
+        self._consumer = consumer
+        self._topic = topic
+
+    async def next_records(self, timeout_s: float) -> Sequence[Record]:
+        async with door(f"read {self._topic}"):
+            fetched = await self._consumer.getmany(
+                timeout_ms=int(timeout_s * 1000), max_records=_READ_RECORDS
+            )
+            return [_record(record) for records in fetched.values() for record in records]
+
+    async def caught_up(self) -> bool:
+        async with door(f"look up the end of {self._topic}"):
+            ends = await self._consumer.end_offsets(self._consumer.assignment())
+            for place, end in ends.items():
+                if await self._consumer.position(place) < end:
+                    return False
+            return True
+
+    async def close(self) -> None:
+        await stop(self._consumer)
+
+
+def _record(r: Any) -> Record:
+    return Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers)

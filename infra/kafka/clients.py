@@ -1,0 +1,91 @@
+"""aiokafka's clients, started whole or not at all, stopped within a bound, their errors made ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from infra.settings import Settings
+from schemas.errors import Unavailable
+from schemas.topics import MAX_RECORD_BYTES
+
+__all__ = [
+    "BATCH_BYTES",
+    "REQUEST_TIMEOUT_S",
+    "RETRY_PAUSE_S",
+    "door",
+    "new_consumer",
+    "new_producer",
+    "stop",
+]
+
+log = structlog.get_logger(__name__)
+
+REQUEST_TIMEOUT_S: Final = 10.0
+RETRY_PAUSE_S: Final = 0.2
+BATCH_BYTES: Final = MAX_RECORD_BYTES + 4_096
+_STOP_TIMEOUT_S: Final = 2.0
+
+
+async def new_producer(settings: Settings, client_id: str) -> AIOKafkaProducer:
+    """An idempotent producer with acks=all that sends what it is given at once."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=settings.kafka,
+        client_id=client_id,
+        acks="all",
+        enable_idempotence=True,
+        linger_ms=0,
+        max_batch_size=BATCH_BYTES,
+        max_request_size=BATCH_BYTES + 4_096,
+        request_timeout_ms=int(REQUEST_TIMEOUT_S * 1000),
+    )
+    await _start(producer)
+    return producer
+
+
+async def new_consumer(settings: Settings, client_id: str) -> AIOKafkaConsumer:
+    """A reader that belongs to no group and commits nothing."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka,
+        client_id=client_id,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=4 * MAX_RECORD_BYTES,
+        request_timeout_ms=int(REQUEST_TIMEOUT_S * 1000),
+    )
+    await _start(consumer)
+    return consumer
+
+
+async def _start(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """Start a client, or leave nothing of it behind."""
+    try:
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            await client.start()
+    except BaseException:
+        await stop(client)
+        raise
+
+
+async def stop(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """Stop a client within a bound: a producer whose broker is gone would wait for ever (pitfall 20)."""
+    try:
+        async with asyncio.timeout(_STOP_TIMEOUT_S):
+            await client.stop()
+    except (KafkaError, TimeoutError, OSError, AttributeError, AssertionError) as error:
+        log.debug("kafka.stop", error=repr(error))
+
+
+@asynccontextmanager
+async def door(doing: str) -> AsyncIterator[None]:
+    """Whatever the driver raises inside becomes `Unavailable`."""
+    try:
+        yield
+    except (KafkaError, TimeoutError, OSError) as error:
+        raise Unavailable(f"cannot {doing}: {error!r}") from error

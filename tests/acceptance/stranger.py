@@ -1,0 +1,139 @@
+"""Somebody who knows the protocol's page and nothing else: a socket, and frames as plain objects."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+__all__ = ["Frame", "Stranger"]
+
+PATIENCE_S = 20.0
+Frame = dict[str, Any]
+
+
+class Stranger:
+    """One connection. `frames` is everything it was told, in order; `welcome` the first of it."""
+
+    def __init__(self, socket: ClientConnection, subprotocol: str) -> None:
+        self.socket = socket
+        self.frames: list[Frame] = []
+        self.welcome: Frame = {}
+        self._msgpack = subprotocol == "im.v1.msgpack"
+        self._unseen: list[Frame] = []
+        self._asked = 0
+
+    @staticmethod
+    @asynccontextmanager
+    async def on(
+        system: Any, user: str, device: str = "phone", subprotocol: str = "im.v1.json", **query: str
+    ) -> AsyncIterator[Stranger]:
+        """`async with Stranger.on(system, "ann") as ann:` — connected and welcomed."""
+        more = "".join(f"&{name}={value}" for name, value in query.items())
+        async with connect(
+            f"{system.ws_url}?device_id={device}&platform=desktop{more}",
+            additional_headers={"Authorization": f"Bearer {system.token(user)}"},
+            subprotocols=[Subprotocol(subprotocol)],
+        ) as socket:
+            stranger = Stranger(socket, subprotocol)
+            stranger.welcome = await stranger.sees(type="welcome")
+            yield stranger
+
+    async def say(self, frame_type: str, **fields: Any) -> None:
+        """Write a frame, and wait for nothing."""
+        await self.say_raw(self.encode({"type": frame_type, **fields}))
+
+    async def say_raw(self, data: str | bytes) -> None:
+        await self.socket.send(data)
+
+    def encode(self, frame: Frame) -> str | bytes:
+        return msgspec.msgpack.encode(frame) if self._msgpack else json.dumps(frame)
+
+    async def ask(self, frame_type: str, **fields: Any) -> Frame:
+        """Write a request and return its (first) answer."""
+        self._asked += 1
+        await self.say(frame_type, id=self._asked, **fields)
+        return await self.sees(re=self._asked)
+
+    async def send(self, conversation_id: str, text: str, **fields: Any) -> Frame:
+        """Send a text and return how it ended: `sent` or `rejected`."""
+        self._asked += 1
+        send = {
+            "client_msg_id": f"m{self._asked}",
+            "conversation_id": conversation_id,
+            "kind": "text",
+            "content": {"text": text},
+        } | fields
+        await self.say("send", id=self._asked, **send)
+        return await self.ends(re=self._asked)
+
+    async def change(self, frame_type: str, conversation_id: str, seq: int, **fields: Any) -> Frame:
+        """Recall, edit or react, and return how it ended."""
+        self._asked += 1
+        change = {
+            "client_msg_id": f"m{self._asked}",
+            "conversation_id": conversation_id,
+            "seq": seq,
+            **fields,
+        }
+        await self.say(frame_type, id=self._asked, **change)
+        return await self.ends(re=self._asked)
+
+    async def ends(self, **fields: Any) -> Frame:
+        """How a send ended, whether or not it was `accepted` before."""
+        while (frame := await self.sees(**fields))["type"] == "accepted":
+            pass
+        return frame
+
+    async def sees(self, **fields: Any) -> Frame:
+        """The first frame with these fields that was not returned before."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                for frame in self._unseen:
+                    if all(frame.get(name) == value for name, value in fields.items()):
+                        self._unseen.remove(frame)
+                        return frame
+                await self._read()
+
+    async def hears(self, conversation_id: str, seq: int) -> Frame:
+        """The message at this place, once it was delivered."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                for message in self.messages(conversation_id):
+                    if message["seq"] == seq:
+                        return message
+                await self._read()
+
+    def messages(self, conversation_id: str) -> list[Frame]:
+        """What was delivered of a conversation so far, in order."""
+        return [
+            message
+            for frame in self.frames
+            if frame["type"] == "deliver"
+            for message in frame["messages"]
+            if message["conversation_id"] == conversation_id
+        ]
+
+    async def closed(self) -> int:
+        """The code that the server closes the connection with."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                try:
+                    await self._read()
+                except ConnectionClosed as error:
+                    assert error.rcvd is not None
+                    return error.rcvd.code
+
+    async def _read(self) -> None:
+        data = await self.socket.recv()
+        assert isinstance(data, bytes) is self._msgpack
+        frame = msgspec.msgpack.decode(data) if isinstance(data, bytes) else json.loads(data)
+        self.frames.append(frame)
+        self._unseen.append(frame)
