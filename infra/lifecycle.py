@@ -89,5 +89,7 @@ def configure_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
+    # The driver warns of a server's advice on every statement and of each reconnect; ours say what matters.
+    logging.getLogger("cassandra").setLevel(logging.ERROR)
     for ours in ("gateway", "pipeline", "infra"):
         logging.getLogger(ours).setLevel(number)

@@ -61,7 +61,7 @@ class RedisCalls:
                     raise Unavailable(f"Redis does not answer: {error}") from error
             except (RedisError, RedisClusterException, OSError) as error:
                 raise Unavailable(f"Redis refuses: {error}") from error
-            except RuntimeError as error:  # what a transport says when it was closed under the driver
+            except (RuntimeError, AttributeError) as error:  # what is raised when `close` overtakes a call
                 raise Unavailable(f"the connection to Redis is closed: {error}") from error
 
     async def _round(self, commands: list[Command]) -> list[Any]:

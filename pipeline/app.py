@@ -46,6 +46,7 @@ def create_app(stage: str, topic: str, settings: Settings, run: ChunkRunner) -> 
         group_of(stage),
         broker=f"aiokafka://{settings.kafka.replace(',', ';')}",
         store="memory://",
+        datadir=settings.data_dir / "faust",
         web_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,

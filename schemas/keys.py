@@ -4,14 +4,15 @@ one call serves everybody of a shard, also on a Redis Cluster.
 Everything here can be thrown away: routes come back from the gateways, the rest from Cassandra.
 
     lease:<gateway>                 boot id; expires: the gateway is gone, its routes are void
-    gateways                        set of gateway ids that ever held a lease
-    route:{7}:<user>                hash: device → "gateway|boot|session|platform|since_ms"
-    inbox:{7}:<user>                sorted set: conversation → sent_at_ms of its newest message;
-                                    member "" present: complete, rebuilt from Cassandra once
+    gateways                        set of gateway ids that held a lease in the last 10 minutes
+    route:{7}:<user>                hash: device → "gateway|boot|session|platform|since_ms"; at most 64
+    inbox:{7}:<user>                sorted set: conversation → sent_at_ms of its newest message, the
+                                    newest 10,000; member "": complete from this ms on, rebuilt from
+                                    Cassandra once; expires 30 days after it was last read
     large:{7}:<user>                set: read-diffusion conversations of the user
-    head:{3}:<conversation>         hash: seq, at_ms of the newest fanned-out message
+    head:{3}:<conversation>         hash: seq, at_ms of the newest fanned-out message; expires after 30 days
     readers:{3}:<conversation>      set: gateways that hold a member of a read-diffusion conversation;
-                                    member "" present: complete, filled from all routes once
+                                    member "": complete; filled anew from all routes each hour
     watermarks                      hash: "<stage>:<partition>" → everything up to this ms is done
 """
 

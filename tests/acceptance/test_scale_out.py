@@ -35,7 +35,7 @@ from tests.acceptance.people import Person, eventually
 from tests.acceptance.test_end_to_end import direct, fresh, on_bus
 from tests.conftest import Background, in_background
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
 
 PREFIX = "scale-"
 LEAST = 50
@@ -119,13 +119,20 @@ class Talk:
 
 @asynccontextmanager
 async def talks(pair: Pair, count: int) -> AsyncIterator[list[Talk]]:
-    """That many pairs of strangers, each with one on either gateway."""
+    """That many pairs of people, each with one on either gateway, who have heard of each other.
+
+    A device that returns to a conversation it never saw would begin with the newest messages only.
+    """
     async with AsyncExitStack() as here:
 
         async def arrive(edge: Edge, name: str) -> Person:
             return await here.enter_async_context(Person(edge, fresh(name)))
 
-        yield [Talk(await arrive(pair.one, "ann"), await arrive(pair.two, "bob")) for _ in range(count)]
+        all_talks = [Talk(await arrive(pair.one, "ann"), await arrive(pair.two, "bob")) for _ in range(count)]
+        for talk in all_talks:
+            await talk.go_on()
+            await talk.end()
+        yield all_talks
 
 
 async def talk_while(all_talks: list[Talk], disturbance: Coroutine[Any, Any, None], least: int) -> None:
