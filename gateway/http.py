@@ -19,7 +19,7 @@ from gateway.http_call import HttpCall
 from gateway.hub import Hub
 from gateway.metrics import Metrics
 from gateway.pages import Pages
-from gateway.progress import Progress
+from gateway.pagings import Pagings
 from gateway.requests import Author, Change, Said, inbound_of
 from gateway.sync import SyncService
 from gateway.uplink import Uplink
@@ -66,6 +66,7 @@ class Http:
 
     def __init__(self, parts: HttpParts) -> None:
         self._parts = parts
+        self._pagings = Pagings()
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[_errors], client_max_size=2 * self._parts.settings.max_frame_bytes)
@@ -164,7 +165,8 @@ class Http:
         principal = self._principal(request)
         query = {name: request.query[name] for name in ("token", "limit") if name in request.query}
         frame = _convert({"token": None, **query}, Sync)
-        return _json(await self._parts.sync.page(principal.user_id, frame, Progress(), text=True), 200)
+        with self._pagings.of(principal.user_id) as progress:
+            return _json(await self._parts.sync.page(principal.user_id, frame, progress, text=True), 200)
 
     async def _gateways(self, request: web.Request) -> web.Response:
         self._principal(request)
@@ -207,6 +209,11 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _error(Refused(Code.UNAVAILABLE, retry_after_ms=1_000))
     except web.HTTPRequestEntityTooLarge:
         return _error(Refused(Code.FRAME_TOO_LARGE))
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+        response = _json(Error.of(Refused(Code.UNKNOWN_TYPE, "nothing answers this request")), error.status)
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
 
 
 def _error(refused: Refused) -> web.Response:

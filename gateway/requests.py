@@ -229,7 +229,7 @@ def _group_role(frame: GroupRole, user_id: str) -> _Plan:
 
 def _group_mute(frame: GroupMute, user_id: str) -> _Plan:
     users = [] if frame.user_id is None else _names([frame.user_id])
-    event = MemberEvent(action="muted", by=user_id, users=users, until_ms=frame.until_ms)
+    event = {"action": "muted", "by": user_id, "users": users, "until_ms": frame.until_ms}
     return _Plan(_group(frame, user_id), "member", event)
 
 

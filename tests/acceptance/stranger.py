@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -77,13 +77,8 @@ class Stranger:
     async def change(self, frame_type: str, conversation_id: str, seq: int, **fields: Any) -> Frame:
         """Recall, edit or react, and return how it ended."""
         self._asked += 1
-        change = {
-            "client_msg_id": f"m{self._asked}",
-            "conversation_id": conversation_id,
-            "seq": seq,
-            **fields,
-        }
-        await self.say(frame_type, id=self._asked, **change)
+        place = {"conversation_id": conversation_id, "seq": seq}
+        await self.say(frame_type, id=self._asked, client_msg_id=f"m{self._asked}", **place, **fields)
         return await self.ends(re=self._asked)
 
     async def ends(self, **fields: Any) -> Frame:
@@ -124,12 +119,11 @@ class Stranger:
     async def closed(self) -> int:
         """The code that the server closes the connection with."""
         async with asyncio.timeout(PATIENCE_S):
-            while True:
-                try:
+            with suppress(ConnectionClosed):
+                while True:
                     await self._read()
-                except ConnectionClosed as error:
-                    assert error.rcvd is not None
-                    return error.rcvd.code
+        assert self.socket.close_code is not None
+        return self.socket.close_code
 
     async def _read(self) -> None:
         data = await self.socket.recv()

@@ -167,3 +167,14 @@ async def test_demo_tokens_are_given_only_in_a_demo(ask: Ask) -> None:
             assert gateways[0]["gateway_id"] == "gw-1"
         async with session.post(world.http("/demo/token"), json={"user_id": "a b"}) as answer:
             assert answer.status == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/v1/nowhere", 404), ("GET", "/v1/messages", 405)]
+)
+async def test_a_path_that_nothing_answers_gets_the_error_object(
+    ask: Ask, method: str, path: str, status: int
+) -> None:
+    """As every other error does."""
+    got, error = await ask(method, path)
+    assert (got, error["type"], error["name"]) == (status, "error", "unknown_type")

@@ -75,6 +75,21 @@ def test_the_sender_gets_sent_in_place_of_his_own_messages() -> None:
     assert [m["seq"] for m in bob[1]["messages"]] == [1, 3]
 
 
+def test_who_asked_for_a_change_gets_its_event_and_then_ok() -> None:
+    """So that its seqs have no hole."""
+    hub, sessions = a_hub("alice", "bob")
+    alice = sessions["alice"]
+    alice.waiting.expect("m1", "r", request=True)
+    alice.accepted("m1", 9)
+    asked: dict[str, Any] = {"session_id": "alice", "client_msg_id": "m1"}
+    content = '{"action":"left","by":"alice","users":["alice"]}'
+    hub.dispatch([outbound(1, ["alice", "bob"], kind="member", content=content, **asked)], 0.0)
+    deliver, ok = written(alice)
+    assert (deliver["type"], deliver["n"], deliver["messages"][0]["seq"]) == ("deliver", 1, 1)
+    assert (ok["type"], ok["re"]) == ("ok", "r")
+    assert seqs(sessions["bob"]) == [[1]]
+
+
 def test_a_large_conversation_is_expanded_from_the_index() -> None:
     """Who joins is indexed with the event, who leaves gets the event and nothing after it."""
     hub, sessions = a_hub("alice", "bob", "carol")

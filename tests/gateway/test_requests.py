@@ -151,7 +151,7 @@ def test_changes_to_a_message_are_events(frame: dict[str, Any], kind: str, conte
         (
             {"type": "group.mute", "until_ms": 9},
             "member",
-            {"action": "muted", "by": "alice", "until_ms": 9},
+            {"action": "muted", "by": "alice", "users": [], "until_ms": 9},
         ),
         (
             {"type": "group.mute", "until_ms": 0, "user_id": "bob"},
@@ -186,7 +186,13 @@ def test_a_block_is_an_event_of_the_direct_conversation() -> None:
     inbound = asked(type="conversation.block", conversation_id="d:alice:bob", blocked=False)
     assert msgspec.json.decode(inbound.content) == {"action": "unblocked", "by": "alice", "users": ["bob"]}
     assert refusal(type="conversation.block", conversation_id="g:team") is Code.BAD_FRAME
-    assert refusal(type="group.leave", conversation_id="d:alice:bob") is Code.NO_SUCH_CONVERSATION
+
+
+def test_a_mute_of_all_names_nobody() -> None:
+    """But says so: `users` is always there."""
+    inbound = asked(type="group.mute", conversation_id="g:team", until_ms=5)
+    content = {"action": "muted", "by": "alice", "users": [], "until_ms": 5}
+    assert msgspec.json.decode(inbound.content) == content
 
 
 def test_what_has_no_json_form_is_a_bad_frame() -> None:
@@ -232,3 +238,33 @@ def test_no_bytes_do_more_than_be_refused(data: bytes) -> None:
         except Refused:
             continue
         assert is_request(frame) in (True, False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"type": "recall", "client_msg_id": "m1\n", "conversation_id": "d:alice:bob", "seq": 1},
+        {"type": "group.create", "name": "T", "members": ["bob\n"]},
+        {"type": "group.create", "name": "T", "members": [], "group_id": "t\n"},
+        {"type": "group.add", "conversation_id": "g:t", "members": ["bob\n"]},
+        {"type": "group.remove", "conversation_id": "g:t", "members": ["bob\n"]},
+        {"type": "group.role", "conversation_id": "g:t", "user_id": "bob\n", "role": "admin"},
+        {"type": "group.mute", "conversation_id": "g:t", "user_id": "bob\n", "until_ms": 1},
+        {"type": "group.leave", "conversation_id": "g:t\n"},
+    ],
+)
+def test_no_name_ends_with_a_newline(frame: dict[str, Any]) -> None:
+    """What the pipeline would bury is refused before it is accepted."""
+    assert refusal(**frame) is Code.BAD_FRAME
+
+
+def test_no_mention_ends_with_a_newline() -> None:
+    """Nor does a name in it."""
+    with pytest.raises(Refused):
+        said(mentions=["bob\n"])
+
+
+def test_a_group_request_about_ones_direct_conversation_is_a_bad_frame() -> None:
+    """About one of two others it says that there is none."""
+    assert refusal(type="group.leave", conversation_id="d:alice:bob") is Code.BAD_FRAME
+    assert refusal(type="group.leave", conversation_id="d:bob:carol") is Code.NO_SUCH_CONVERSATION

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
+import uvloop
 
 from infra.redis_calls import RedisCalls
 from infra.redis_scripts import HEADS, run, text_command
 from infra.settings import Settings
 from schemas.errors import Unavailable
 
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -147,3 +149,26 @@ async def test_many_commands_go_in_rounds() -> None:
 
     async with calls_to(echo) as calls:
         assert await calls.call([("ECHO", i) for i in range(200)]) == [str(i) for i in range(200)]
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_call_that_is_closed_under_way_is_unavailable(new_loop: LoopFactory) -> None:
+    """At whatever point of it: while it connects, writes, or waits for the answer."""
+
+    async def ok(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_command(reader, writer)
+            writer.write(b"+OK\r\n")
+
+    async def closed_after(turns: int) -> None:
+        async with calls_to(ok) as calls:
+            call = asyncio.create_task(calls.call([("GET", "k")], tries=1))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await calls.close()
+            with suppress(Unavailable):
+                assert await call == ["OK"]
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        for turns in range(40):
+            runner.run(closed_after(turns))
