@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -86,7 +86,7 @@ class Fanout:
 
     async def load(self, batch: Batch) -> None:
         here = self._partitions[batch.partition]
-        here.batch = [_read(record) for record in batch.records]
+        here.batch = [_read(record, here.states) for record in batch.records]
         first: dict[str, int] = {}
         for passing in here.batch:
             if isinstance(passing, Passing):
@@ -145,10 +145,12 @@ class Fanout:
         return address_large(plan, sorted(gateways), members)
 
 
-def _read(record: Record) -> Passing | ImError:
+def _read(record: Record, known: Container[str] = ()) -> Passing | ImError:
+    """What a record asks of fan-out; the ids of `known` conversations were checked before."""
     try:
         conversation_id = (record.key or b"").decode()
-        conversation_kind(conversation_id)
+        if conversation_id not in known:
+            conversation_kind(conversation_id)
         routing = MESSAGE.peek(record.value)
         assert record.value is not None
         if routing.kind not in STATE_KINDS:
