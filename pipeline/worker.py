@@ -27,7 +27,7 @@ __all__ = ["Worker"]
 
 log = structlog.get_logger(__name__)
 
-_REPORT_INTERVAL_S = 0.5
+_REPORT_INTERVAL_S = 1.0
 _STALL_S = 20.0
 _STOP_TIMEOUT_S = 10.0
 

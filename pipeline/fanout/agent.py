@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -74,7 +74,8 @@ class Fanout:
         stored = (await self._bus.committed(group_of("persistence"), MESSAGES)).get(partition, 0)
 
         def recall(records: Sequence[Record]) -> None:
-            for passing in map(_read, records):
+            for record in records:
+                passing = _read(record, here.states)
                 if isinstance(passing, Passing) and passing.event is not None:
                     here.states.recall(passing.conversation_id, passing.stored_event)
 
@@ -145,7 +146,7 @@ class Fanout:
         return address_large(plan, sorted(gateways), members)
 
 
-def _read(record: Record, known: Container[str] = ()) -> Passing | ImError:
+def _read(record: Record, known: ConversationStates) -> Passing | ImError:
     """What a record asks of fan-out; the ids of `known` conversations were checked before."""
     try:
         conversation_id = (record.key or b"").decode()
