@@ -125,20 +125,25 @@ class Fanout:
                     touched.setdefault(user_id, {})[conversation_id] = sent_at_ms
         gateways_of = await self._routes.index(touched, heads)
         out: list[Outgoing] = []
+        readers: dict[str, set[str]] = {}
         for plan in effects:
             if plan.large:
-                out.extend(await self._address_large(plan))
+                out.extend(await self._address_large(plan, readers))
             else:
                 out.extend(address_small(plan, gateways_of))
         await self._bus.publish(out)
 
-    async def _address_large(self, plan: FanoutPlan) -> list[Outgoing]:
+    async def _address_large(self, plan: FanoutPlan, known: dict[str, set[str]]) -> list[Outgoing]:
+        """Asks once a batch for the gateways of a conversation; `known` keeps the answers."""
         conversation_id = plan.conversation_id
-        gateways = set(await self._routes.readers(conversation_id) or ())
         members: Sequence[str] = ()
-        if not gateways:
-            members = self._partitions[plan.partition].states[conversation_id].inside()
-            gateways.update(await self._routes.fill_readers(conversation_id, members))
+        if conversation_id not in known:
+            found = await self._routes.readers(conversation_id)
+            if found is None:
+                members = self._partitions[plan.partition].states[conversation_id].inside()
+                found = await self._routes.fill_readers(conversation_id, members)
+            known[conversation_id] = set(found)
+        gateways = known[conversation_id]
         if plan.joined:
             gateways.update(await self._routes.join_readers(conversation_id, plan.joined))
         if plan.left:
