@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from tests.acceptance.stranger import Frame, Stranger
+from tests.acceptance.stranger import PATIENCE_S, Frame, Stranger
 from tests.acceptance.test_end_to_end import direct, fresh
 
 pytestmark = pytest.mark.acceptance
@@ -271,6 +271,9 @@ async def test_both_subprotocols_say_the_same(system: Any) -> None:
         assert (message["content"], message["quote"], message["mentions"]) == (content, {"seq": 3}, [bob])
         for request in ("sync", "history"):
             ask = {"token": None} if request == "sync" else {"conversation_id": talk}
+            async with asyncio.timeout(PATIENCE_S):  # both may lag behind `sent` by the storing time
+                while not (await text.ask(request, **ask))["messages"]:
+                    await asyncio.sleep(0.05)
             answers = [await who.ask(request, **ask) for who in (text, packed)]
             assert answers[0]["messages"] == answers[1]["messages"] == [message]
 
