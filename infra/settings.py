@@ -96,8 +96,6 @@ class Settings(BaseSettings):
 
     # What is watched
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
-    otlp_endpoint: str = ""
 
     @property
     def allowed_origins(self) -> frozenset[str]:
