@@ -21,10 +21,11 @@ import msgspec
 from fastavro.read import SchemaResolutionError
 
 from schemas.errors import Undecodable
-from schemas.records import Decision, Inbound, Message, Outbound, Policy, Receipt, Routing
+from schemas.records import Audit, Decision, Inbound, Message, Outbound, Policy, Receipt, Routing
 
 __all__ = [
     "ACCEPTED",
+    "AUDIT",
     "DECISION",
     "INBOUND",
     "MESSAGE",
@@ -158,3 +159,4 @@ DECISION = RecordCodec("im.moderation", "decision", Decision)
 RECEIPT = RecordCodec("im.receipts", "receipt", Receipt)
 OUTBOUND = RecordCodec("im.outbound", "outbound", Outbound)
 POLICY = _PolicyCodec("im.policy", "policy", Policy)
+AUDIT = RecordCodec("im.audit", "audit", Audit)

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 __all__ = [
+    "Audit",
     "Decision",
     "Inbound",
     "Kind",
@@ -135,3 +136,15 @@ class Policy(msgspec.Struct, frozen=True):
 
     version: int
     rules: list[Rule]
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """One thing an operator did; `details` is a JSON object as text."""
+
+    action_id: str
+    actor: str
+    action: str
+    target: str
+    state: Literal["begun", "done", "failed"]
+    details: str
+    at_ms: int

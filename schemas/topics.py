@@ -7,6 +7,7 @@ from typing import Final
 
 __all__ = [
     "ACCEPTED",
+    "AUDIT",
     "DEAD_LETTERS",
     "INBOUND",
     "MAX_RECORD_BYTES",
@@ -45,6 +46,7 @@ MODERATION: Final = "im.moderation"
 RECEIPTS: Final = "im.receipts"
 POLICY: Final = "im.policy"
 DEAD_LETTERS: Final = "im.dlq"
+AUDIT: Final = "im.audit"
 
 _LOG_TIME = {"message.timestamp.type": "LogAppendTime"}
 
@@ -59,6 +61,7 @@ TOPICS: Final = (
         POLICY, "policy", "Policy", public=False, per_conversation=False, config={"cleanup.policy": "compact"}
     ),
     Topic(DEAD_LETTERS, "of the origin", "original bytes", public=False, per_conversation=False),
+    Topic(AUDIT, "actor", "Audit", public=False, per_conversation=False, retention_ms=-1),
 )
 
 
