@@ -46,14 +46,13 @@ class _Parcel:
 class _Lane:
     """What waits for one partition, in order."""
 
-    __slots__ = ("found", "partition", "queue", "running", "topic")
+    __slots__ = ("partition", "queue", "running", "topic")
 
     def __init__(self, topic: str, partition: int) -> None:
         self.topic = topic
         self.partition = partition
         self.queue: deque[_Parcel] = deque()
         self.running = False
-        self.found = False
 
 
 class Publisher:
@@ -168,14 +167,10 @@ class Publisher:
             count = _fill(batch, lane.queue)
             try:
                 async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                    if (
-                        not lane.found
-                        and lane.topic not in (await producer.client.fetch_all_metadata()).topics()
-                    ):
+                    if not await _track(producer, lane.topic):
                         # Only a gateway's topic can be missing: all others were checked at start.
                         log.error("publish.no_such_topic", topic=lane.topic, dropped=count)
                         return count
-                    lane.found = True
                     await (await producer.send_batch(batch, lane.topic, partition=lane.partition))
                 return count
             except (KafkaError, TimeoutError, AssertionError, AttributeError, OSError) as error:
@@ -202,6 +197,21 @@ class Publisher:
                 return
             self._producer = fresh
         await stop(failed)
+
+
+async def _track(producer: AIOKafkaProducer, topic: str) -> bool:
+    """Make the producer keep the topic's leaders in mind; whether there is such a topic.
+
+    aiokafka knows all topics at first, but asks only for those it was told of once there is one. A batch
+    for any other topic that is under way then loses its leader and waits until it expires.
+    """
+    client = producer.client
+    if topic in client._topics:
+        return True
+    if topic not in (await client.fetch_all_metadata()).topics():
+        return False
+    await client.add_topic(topic)
+    return True
 
 
 def _fill(batch: BatchBuilder, parcels: Iterable[_Parcel]) -> int:
