@@ -11,6 +11,7 @@ from typing import Any
 
 import faust
 from faust.serializers.schemas import Schema
+from faust.tables.manager import TableManager
 
 from infra.ports import Record
 from infra.settings import Settings
@@ -31,6 +32,14 @@ class _ChunkSchema(Schema[Any, Any]):
         return message.value
 
 
+class _NoTables(TableManager):
+    """Faust gives the tables of an app a second to appear before it joins its group; ours has none."""
+
+    async def on_start(self) -> None:
+        await self._update_channels()
+        await self.recovery.start()
+
+
 def group_of(stage: str) -> str:
     """The consumer group of a stage."""
     return f"im.{stage}"
@@ -47,6 +56,7 @@ def create_app(stage: str, topic: str, settings: Settings, run: ChunkRunner) -> 
         broker=f"aiokafka://{settings.kafka.replace(',', ';')}",
         store="memory://",
         datadir=settings.data_dir / "faust",
+        TableManager=_NoTables,
         web_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,

@@ -54,9 +54,7 @@ class Worker:
 
     async def startup(self) -> None:
         """Open the doors, then join the groups. Raises `Unavailable` naming the engine that is away."""
-        await self._bus.startup()
-        await self._routes.startup()
-        await self._history.startup()
+        await asyncio.gather(self._bus.startup(), self._routes.startup(), self._history.startup())
         doors = Doors(self._settings, self._clock, self._bus, self._routes, self._history)
         for spec in self._specs:
             stage = spec.build(doors)

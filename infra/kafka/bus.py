@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -24,6 +25,8 @@ from schemas.errors import Unavailable
 __all__ = ["KafkaBus", "KafkaSubscription"]
 
 _READ_RECORDS: Final = 5_000
+_IDLE_READERS: Final = 2
+"""Kept for the next `read_range`: what a worker that recovers a partition asks for one after the other."""
 _COORDINATOR_AWAY: Final = (
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
@@ -40,6 +43,7 @@ class KafkaBus:
         self._publisher = Publisher(settings, client_id)
         self._reader: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
+        self._idle: list[AIOKafkaConsumer] = []
 
     async def startup(self) -> None:
         """Connect. Raises `Unavailable` if no broker answers."""
@@ -52,8 +56,10 @@ class KafkaBus:
     async def shutdown(self) -> None:
         """Send what was taken, within a bound, then disconnect."""
         await self._publisher.shutdown()
-        if self._reader is not None:
-            await stop(self._reader)
+        for reader in (*self._idle, self._reader):
+            if reader is not None:
+                await stop(reader)
+        self._idle.clear()
         if self._admin is not None:
             await self._admin.close()
 
@@ -72,25 +78,39 @@ class KafkaBus:
         take: Callable[[Sequence[Record]], None],
     ) -> int:
         place = TopicPartition(topic, partition)
-        async with door(f"read {topic}[{partition}]"):
-            consumer = await new_consumer(self._settings, self._client_id)
-            try:
-                consumer.assign([place])
-                first = (await consumer.beginning_offsets([place]))[place]
-                until: int = (await consumer.end_offsets([place]))[place]
-                if end is not None:
-                    until = min(until, end)
-                position = max(start, first)
-                consumer.seek(place, position)
-                while position < until:
-                    fetched = await consumer.getmany(place, timeout_ms=1_000, max_records=_READ_RECORDS)
-                    records = [r for r in fetched.get(place, ()) if r.offset < until]
-                    if records:
-                        take([_record(r) for r in records])
-                    position = await consumer.position(place)
-                return max(until, start)
-            finally:
-                await stop(consumer)
+        async with door(f"read {topic}[{partition}]"), self._idle_reader() as consumer:
+            consumer.assign([place])
+            first = (await consumer.beginning_offsets([place]))[place]
+            until: int = (await consumer.end_offsets([place]))[place]
+            if end is not None:
+                until = min(until, end)
+            position = max(start, first)
+            consumer.seek(place, position)
+            while position < until:
+                fetched = await consumer.getmany(place, timeout_ms=1_000, max_records=_READ_RECORDS)
+                records = [r for r in fetched.get(place, ()) if r.offset < until]
+                if records:
+                    take([_record(r) for r in records])
+                position = await consumer.position(place)
+            consumer.unsubscribe()
+            return max(until, start)
+
+    @asynccontextmanager
+    async def _idle_reader(self) -> AsyncIterator[AIOKafkaConsumer]:
+        """A reader that nobody uses: a kept one, since each costs three connections, or a new one.
+
+        One whose use failed is not kept.
+        """
+        reader = self._idle.pop() if self._idle else await new_consumer(self._settings, self._client_id)
+        try:
+            yield reader
+        except BaseException:
+            await stop(reader)
+            raise
+        if len(self._idle) < _IDLE_READERS:
+            self._idle.append(reader)
+        else:
+            await stop(reader)
 
     async def offsets_at(self, topic: str, partition: int, time_ms: int) -> int:
         place = TopicPartition(topic, partition)
