@@ -10,6 +10,7 @@ from gateway.server import GatewayServer
 from infra.cassandra import CassandraHistory
 from infra.clock import SystemClock
 from infra.kafka import KafkaBus, ensure_topics
+from infra.lifecycle import released
 from infra.redis import RedisRouteTable
 from infra.settings import Settings
 from schemas.topics import outbound_topic
@@ -34,6 +35,7 @@ class GatewayProcess:
     async def startup(self) -> None:
         await ensure_topics(self._settings, (outbound_topic(self._settings.gateway_id),))
         await asyncio.gather(self._bus.startup(), self._routes.startup(), self._history.startup())
+        await released()
         await self._gateway.startup()
         gc.collect()
         gc.freeze()

@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     partitions: Positive = 2
     """Partitions of each conversation topic. Fixed once messages exist: a change would move conversations."""
 
+    # What `im run` keeps running
+    warm_standby: Literal["on", "off"] = "on"
+    """Whether a second process of each gateway and worker stands by, loaded (100 MB each)."""
+
     # Gateway
     gateway_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "gw-1"
     host: str = "127.0.0.1"

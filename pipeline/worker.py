@@ -14,6 +14,7 @@ from prometheus_client import generate_latest
 from infra.cassandra import CassandraHistory
 from infra.clock import SystemClock
 from infra.kafka import KafkaBus
+from infra.lifecycle import released
 from infra.redis import RedisRouteTable
 from infra.settings import Settings
 from pipeline import metrics
@@ -55,6 +56,7 @@ class Worker:
     async def startup(self) -> None:
         """Open the doors, then join the groups. Raises `Unavailable` naming the engine that is away."""
         await asyncio.gather(self._bus.startup(), self._routes.startup(), self._history.startup())
+        await released()
         doors = Doors(self._settings, self._clock, self._bus, self._routes, self._history)
         for spec in self._specs:
             stage = spec.build(doors)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from infra.lifecycle import STANDBY
 from schemas.errors import Unavailable
 
 __all__ = ["ChildProcess", "ChildSpec", "Probe", "describe_exit", "last_lines", "run_to_end", "trim_log"]
@@ -45,6 +46,8 @@ class ChildSpec:
     env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     start_timeout_s: float = 90.0
     stop_timeout_s: float = 20.0
+    standby: bool = False
+    """Whether a second process waits to take over (`infra.lifecycle.released`)."""
 
 
 class ChildProcess:
@@ -71,6 +74,17 @@ class ChildProcess:
     async def start(self) -> None:
         """Spawn it; its output goes to the end of its log. Raises `Unavailable` when it cannot be run."""
         self._process = await _spawn(self.spec.argv, self.spec.log, self.spec.env)
+
+    async def start_standby(self) -> None:
+        """Spawn it, but let it only get ready to begin. `release` lets it begin."""
+        env = {**self.spec.env, STANDBY: "on"}
+        self._process = await _spawn(self.spec.argv, self.spec.log, env, asyncio.subprocess.PIPE)
+
+    def release(self) -> None:
+        """Let a standby begin its work."""
+        gate = self._started.stdin
+        assert gate is not None
+        gate.write(b"go\n")
 
     async def wait_ready(self) -> None:
         """Return once the probe says yes; `Unavailable` with the log's end if it dies or is too slow."""
@@ -157,14 +171,16 @@ def trim_log(log: Path, limit_bytes: int = LOG_LIMIT_BYTES) -> None:
         os.truncate(log, 0)
 
 
-async def _spawn(argv: tuple[str, ...], log: Path, env: Mapping[str, str]) -> asyncio.subprocess.Process:
+async def _spawn(
+    argv: tuple[str, ...], log: Path, env: Mapping[str, str], stdin: int = asyncio.subprocess.DEVNULL
+) -> asyncio.subprocess.Process:
     log.parent.mkdir(parents=True, exist_ok=True)
     trim_log(log)
     try:
         with log.open("ab") as output:
             return await asyncio.create_subprocess_exec(
                 *argv,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,
                 env=dict(env),

@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 
 from infra.stack.process import ChildProcess, ChildSpec, describe_exit, last_lines, trim_log
 from infra.stack.restarts import QUICK_EXIT_S, restart_delay_s
+from infra.stack.standby import Standby
 from schemas.errors import BadInput, Unavailable
 
 __all__ = ["Supervisor", "together"]
@@ -142,13 +143,20 @@ class _Kept:
         self.ready = asyncio.Event()
         self.started_at = 0.0
         self.watch: asyncio.Task[None] | None = None
+        self._standby: Standby | None = None
 
     async def start(self) -> None:
-        self.child = ChildProcess(self.spec)
         self.started_at = time.monotonic()
-        await self.child.start()
+        taken = await self._standby.take() if self._standby is not None else None
+        if taken is None:
+            self.child = ChildProcess(self.spec)
+            await self.child.start()
+        else:
+            self.child = taken
         await self.child.wait_ready()
         self.ready.set()
+        if self.spec.standby:
+            self._standby = Standby(self.spec)
 
     async def stop(self) -> None:
         self.ready.clear()
@@ -156,6 +164,9 @@ class _Kept:
             self.watch.cancel()
             await asyncio.wait((self.watch,))
             self.watch = None
+        if self._standby is not None:
+            await self._standby.dismiss()
+            self._standby = None
         await self.child.stop()
 
 

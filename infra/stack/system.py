@@ -165,4 +165,5 @@ class System:
             ready=http_probe(address),
             env=child_environment(self.settings.model_copy(update=own), os.environ),
             start_timeout_s=START_TIMEOUT_S,
+            standby=self.settings.warm_standby == "on",
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from infra.lifecycle import STANDBY
 from infra.stack.process import ChildSpec
 from infra.stack.supervisor import Supervisor, together
 from schemas.errors import BadInput, Unavailable
@@ -120,3 +122,48 @@ async def test_together_raises_the_first_failure_alone() -> None:
     with pytest.raises(Unavailable, match="the first"):
         await together(wait(), fail())
     assert stopped.is_set()
+
+
+WAITS = f"import os, sys, time; os.environ.get('{STANDBY}') and sys.stdin.readline(); time.sleep(600)"
+
+
+def children() -> set[int]:
+    return {child.pid for child in psutil.Process().children()}
+
+
+async def standby_of(supervisor: Supervisor, before: set[int]) -> int:
+    """The process that is there beside the child."""
+    while True:
+        found = children() - before - set(supervisor.pids.values())
+        if found:
+            return found.pop()
+        await asyncio.sleep(0.05)
+
+
+async def test_a_standby_takes_over(tmp_path: Path) -> None:
+    """Who is started again was there already, and somebody else stands by in turn."""
+    before = children()
+    async with Supervisor(lambda _: None) as supervisor:
+        await supervisor.start(replace(spec_of(tmp_path, WAITS), standby=True))
+        first, standby = supervisor.pids["child"], await standby_of(supervisor, before)
+        supervisor.kill("child")
+        await supervisor.wait_ready("child")
+
+        assert supervisor.pids["child"] == standby != first
+        assert await standby_of(supervisor, before) not in (first, standby)
+    assert children() <= before
+
+
+async def test_without_a_standby_a_new_process_starts(tmp_path: Path) -> None:
+    """A standby that died is nobody to wait for."""
+    before = children()
+    async with Supervisor(lambda _: None) as supervisor:
+        await supervisor.start(replace(spec_of(tmp_path, WAITS), standby=True))
+        standby = await standby_of(supervisor, before)
+        psutil.Process(standby).kill()
+        while psutil.pid_exists(standby):
+            await asyncio.sleep(0.05)
+        supervisor.kill("child")
+        await supervisor.wait_ready("child")
+
+        assert supervisor.pids["child"] != standby
