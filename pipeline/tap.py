@@ -11,7 +11,7 @@ import orjson
 
 from infra.ports import Bus, Record
 from schemas import topics
-from schemas.codec import ACCEPTED, AUDIT, DECISION, INBOUND, MESSAGE, OUTBOUND, POLICY, RECEIPT
+from schemas.codec import ACCEPTED, AUDIT, DECISION, INBOUND, MESSAGE, OUTBOUND, PLACES, POLICY, RECEIPT
 from schemas.errors import BadInput, Undecodable
 
 __all__ = ["decoded", "line_of", "parse_filters", "parse_since_ms", "tap"]
@@ -43,6 +43,7 @@ _DECODERS: Mapping[str, Callable[[bytes | None], Any]] = {
     topics.RECEIPTS: RECEIPT.decode,
     topics.POLICY: POLICY.decode,
     topics.AUDIT: AUDIT.decode,
+    topics.PLACES: PLACES.decode,
 }
 
 

@@ -21,7 +21,7 @@ import msgspec
 from fastavro.read import SchemaResolutionError
 
 from schemas.errors import Undecodable
-from schemas.records import Audit, Decision, Inbound, Message, Outbound, Policy, Receipt, Routing
+from schemas.records import Audit, Decision, Inbound, Message, Outbound, Places, Policy, Receipt, Routing
 
 __all__ = [
     "ACCEPTED",
@@ -30,6 +30,7 @@ __all__ = [
     "INBOUND",
     "MESSAGE",
     "OUTBOUND",
+    "PLACES",
     "POLICY",
     "RECEIPT",
     "RecordCodec",
@@ -159,4 +160,5 @@ DECISION = RecordCodec("im.moderation", "decision", Decision)
 RECEIPT = RecordCodec("im.receipts", "receipt", Receipt)
 OUTBOUND = RecordCodec("im.outbound", "outbound", Outbound)
 POLICY = _PolicyCodec("im.policy", "policy", Policy)
+PLACES = RecordCodec("im.places", "places", Places)
 AUDIT = RecordCodec("im.audit", "audit", Audit)

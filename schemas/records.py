@@ -18,6 +18,7 @@ __all__ = [
     "Kind",
     "Message",
     "Outbound",
+    "Places",
     "Policy",
     "Receipt",
     "Routing",
@@ -95,6 +96,22 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     code: int
     rules: list[str]
     policy_version: int
+
+
+class Places(msgspec.Struct, frozen=True, gc=False):
+    """What sequencing made of a run of im.accepted, in columns: one entry per message, in order of offset."""
+
+    first_offset: int
+    last_offset: int
+    conversations: list[str]
+    senders: list[str]
+    conversation: list[int]
+    sender: list[int]
+    client_msg_id: list[str]
+    message_id: list[str]
+    seq: list[int]
+    sent_at_ms: list[int]
+    content_crc: list[int]
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):

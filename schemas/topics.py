@@ -13,6 +13,7 @@ __all__ = [
     "MAX_RECORD_BYTES",
     "MESSAGES",
     "MODERATION",
+    "PLACES",
     "POLICY",
     "RECEIPTS",
     "TOPICS",
@@ -23,7 +24,8 @@ __all__ = [
 MAX_RECORD_BYTES: Final = 1_048_576
 """Checked before every publish: a record the broker refuses would poison the idempotent producer."""
 
-_DAY_MS = 86_400_000
+_HOUR_MS = 3_600_000
+_DAY_MS = 24 * _HOUR_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ ACCEPTED: Final = "im.accepted"
 MESSAGES: Final = "im.messages"
 MODERATION: Final = "im.moderation"
 RECEIPTS: Final = "im.receipts"
+PLACES: Final = "im.places"
 POLICY: Final = "im.policy"
 DEAD_LETTERS: Final = "im.dlq"
 AUDIT: Final = "im.audit"
@@ -55,6 +58,15 @@ TOPICS: Final = (
     # The broker's own clock stamps im.accepted: it is sent_at_ms, and never falls within a partition.
     Topic(ACCEPTED, "conversation_id", "Accepted", public=False, config=_LOG_TIME),
     Topic(MESSAGES, "conversation_id", "Message", public=True, retention_ms=-1),
+    # Read by its broker's time, back over the dedupe window; beyond what it keeps, the log itself is read.
+    Topic(
+        PLACES,
+        "none",
+        "Places",
+        public=False,
+        retention_ms=_HOUR_MS,
+        config={**_LOG_TIME, "segment.ms": str(_HOUR_MS // 6)},
+    ),
     Topic(MODERATION, "conversation_id", "Decision", public=True),
     Topic(RECEIPTS, "conversation_id", "Receipt", public=True),
     Topic(
@@ -73,5 +85,5 @@ def outbound_topic(gateway_id: str) -> Topic:
         "Outbound",
         public=False,
         per_conversation=False,
-        retention_ms=3_600_000,
+        retention_ms=_HOUR_MS,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import hypothesis
 import pytest
 
 from infra.settings import Settings, load_settings
@@ -17,6 +18,9 @@ from infra.stack.local import LocalStack
 from infra.stack.system import System
 
 T = TypeVar("T")
+
+hypothesis.settings.register_profile("skein", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("skein")
 
 TEST_SECRET = "a-secret-of-tests-that-is-long-enough"
 

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from pipeline.dedupe import Dedupe
+from pipeline.dedupe import Dedupe, Key
 from schemas.codes import Code
 from schemas.records import Inbound
 
@@ -43,6 +43,10 @@ class Ledger:
         self._newest_accepted = -1
         self._accepted: set[int] = set()
         self._rejected: dict[int, Code] = {}
+
+    def recall_use(self, key: Key, content_crc: int, at_ms: int) -> None:
+        """Take one id that got its place at this time, oldest first, before any `recall`."""
+        self._uses.remember(key, _Use(content_crc, at_ms), at_ms)
 
     def recall(self, source_offset: int, inbound: Inbound, time_ms: int) -> bool:
         """Take one record of im.accepted, in order. Whether it counts: sequencing gives it a place."""
@@ -96,5 +100,5 @@ class Ledger:
         self._rejected.pop(offset, None)
 
 
-def _key(inbound: Inbound) -> tuple[str, str, str]:
+def _key(inbound: Inbound) -> Key:
     return inbound.conversation_id, inbound.sender, inbound.client_msg_id

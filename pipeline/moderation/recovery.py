@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
 
 import structlog
 
 from infra.ports import Bus, HistoryStore, Record
 from pipeline.app import group_of
 from pipeline.moderation.ledger import Ledger
+from pipeline.places import entries_of, offset_before, read_places, record_at
 from pipeline.states import ConversationStates, by_source_offset
 from schemas.codec import ACCEPTED, DECISION, MESSAGE
 from schemas.errors import Undecodable
@@ -23,9 +23,6 @@ __all__ = ["recover"]
 
 log = structlog.get_logger(__name__)
 
-_TAIL_RECORDS: Final = 4_096
-"""How far back the first look for a source offset goes; each further one goes four times as far."""
-
 
 async def recover(
     bus: Bus, history: HistoryStore, partition: int, position: int, window_ms: int, now_ms: int
@@ -33,18 +30,16 @@ async def recover(
     """The ledger and the states of a partition whose first record will be at `position` of im.inbound.
 
     Three tails are read: im.accepted for what was accepted from `position` on, for events that the
-    history may not hold yet, and for every client_msg_id those could repeat; im.moderation for what
-    was rejected from `position` on. Raises `Unavailable`.
+    history may not hold yet, and for every client_msg_id those could repeat (older ones are in
+    im.places); im.moderation for what was rejected from `position` on. Raises `Unavailable`.
     """
-    log_tail = _Tail(bus, partition)
     ledger = Ledger(position, window_ms)
     states = ConversationStates(history, by_source_offset)
-    stored_until = await log_tail.stored_until()
-    start = min(
-        stored_until,
-        await log_tail.window_start(stored_until, window_ms, now_ms),
-        await log_tail.offset_before(ACCEPTED_TOPIC, position, _source_of_accepted),
-    )
+    stored_until = await _stored_until(bus, partition)
+    unstored = await record_at(bus, ACCEPTED_TOPIC, partition, stored_until)
+    since_ms = (now_ms if unstored is None else min(now_ms, unstored.timestamp_ms)) - window_ms
+    accepted = await offset_before(bus, ACCEPTED_TOPIC, partition, position, _source_of_accepted)
+    start = await _recall_places(bus, partition, ledger, min(stored_until, accepted), since_ms)
 
     def recall(records: Sequence[Record]) -> None:
         for record in records:
@@ -62,50 +57,32 @@ async def recover(
                 if decision.verdict == "reject":
                     ledger.recall_rejection(decision.source_offset, decision.code)
 
-    decided = await log_tail.offset_before(MODERATION, position, _source_of_decision)
+    decided = await offset_before(bus, MODERATION, partition, position, _source_of_decision)
     await bus.read_range(MODERATION, partition, decided, None, recall_decisions)
     end = await bus.read_range(ACCEPTED_TOPIC, partition, start, None, recall)
     log.info("moderation.recovered", partition=partition, position=position, tail=end - start)
     return ledger, states
 
 
-class _Tail:
-    """Questions about where a tail begins, for one partition number."""
+async def _stored_until(bus: Bus, partition: int) -> int:
+    """The offset of im.accepted before which every event is in the history."""
+    stored = (await bus.committed(group_of("persistence"), MESSAGES)).get(partition, 0)
+    last = await record_at(bus, MESSAGES, partition, stored - 1) if stored > 0 else None
+    with suppress(Undecodable):
+        return MESSAGE.peek(last.value).source_offset + 1 if last is not None else 0
+    return 0
 
-    def __init__(self, bus: Bus, partition: int) -> None:
-        self._bus = bus
-        self._partition = partition
 
-    async def stored_until(self) -> int:
-        """The offset of im.accepted before which every event is in the history."""
-        stored = (await self._bus.committed(group_of("persistence"), MESSAGES)).get(self._partition, 0)
-        last = await self._record_at(MESSAGES, stored - 1) if stored > 0 else None
-        with suppress(Undecodable):
-            return MESSAGE.split(last.value)[0]["source_offset"] + 1 if last is not None else 0
-        return 0
-
-    async def window_start(self, offset: int, window_ms: int, now_ms: int) -> int:
-        """The offset of im.accepted that lies a dedupe window before this one, or before now."""
-        record = await self._record_at(ACCEPTED_TOPIC, offset)
-        time_ms = now_ms if record is None else min(now_ms, record.timestamp_ms)
-        return await self._bus.offsets_at(ACCEPTED_TOPIC, self._partition, time_ms - window_ms)
-
-    async def offset_before(self, topic: str, position: int, source_of: Callable[[Record], int]) -> int:
-        """An offset before every record that was made from `position` of im.inbound or later."""
-        end = (await self._bus.ends(topic)).get(self._partition, 0)
-        count = _TAIL_RECORDS
-        while count < end:
-            record = await self._record_at(topic, end - count)
-            with suppress(Undecodable):
-                if record is None or source_of(record) < position:
-                    return end - count
-            count *= 4
-        return 0
-
-    async def _record_at(self, topic: str, offset: int) -> Record | None:
-        found: list[Record] = []
-        await self._bus.read_range(topic, self._partition, offset, offset + 1, found.extend)
-        return found[0] if found else None
+async def _recall_places(bus: Bus, partition: int, ledger: Ledger, bound: int, since_ms: int) -> int:
+    """Take the ids used since then by what lies before `bound` in im.accepted, as far as im.places knows
+    them; the offset from which im.accepted itself must be read."""
+    runs = [run for run in await read_places(bus, partition, since_ms) if run.last_offset < bound]
+    for run in runs:
+        for key, place in entries_of(run):
+            ledger.recall_use(key, place.content_crc, place.sent_at_ms)
+    if runs:
+        return runs[-1].last_offset + 1
+    return min(bound, await bus.offsets_at(ACCEPTED_TOPIC, partition, since_ms))
 
 
 def _source_of_accepted(record: Record) -> int:

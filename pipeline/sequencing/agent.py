@@ -14,12 +14,15 @@ from infra.settings import Settings
 from pipeline import metrics
 from pipeline.app import group_of
 from pipeline.batch import Batch
+from pipeline.dedupe import Key
 from pipeline.outcomes import rejected_answer, sent_answer
+from pipeline.places import PlacesWriter, entries_of, offset_before, read_places, record_at
 from pipeline.sequencing.allocator import Conflict, SequenceAllocator
 from pipeline.source_order import SourceOrder
 from schemas.codec import ACCEPTED, MESSAGE
 from schemas.codes import Code
 from schemas.errors import Undecodable
+from schemas.records import Inbound
 from schemas.topics import ACCEPTED as ACCEPTED_TOPIC
 from schemas.topics import MESSAGES
 
@@ -38,9 +41,10 @@ _LOOKUPS = 64
 class Sequencing:
     """`pipeline.batch.Stage`: counts each conversation, and answers repeats with their first place.
 
-    Nothing but the log and the history decides: state on assignment is the tail of im.messages
-    (the dedupe window, or back to what persistence has stored if that is longer ago) and, for
-    conversations that were quiet since, their head in the history.
+    Nothing but the log and the history decides: state on assignment is what im.messages says of the
+    dedupe window (or back to what persistence has stored if that is longer ago), by its index im.places
+    as far as that goes and then by its tail, and, for conversations that were quiet since, their head
+    in the history.
     """
 
     name = "sequencing"
@@ -51,6 +55,7 @@ class Sequencing:
         self._history = history
         self._clock = clock
         self._states: dict[int, SequenceAllocator] = {}
+        self._places: dict[int, PlacesWriter] = {}
         self._ends: dict[int, int] = {}
         self._inputs = SourceOrder()
         self._metrics = metrics.stage(self.name)
@@ -60,9 +65,7 @@ class Sequencing:
 
     async def assign(self, partition: int, position: int) -> None:
         state = SequenceAllocator(self._window_ms, max_entries=2_000_000)
-        stored = (await self._bus.committed(group_of("persistence"), MESSAGES)).get(partition, 0)
-        recent = await self._bus.offsets_at(MESSAGES, partition, self._clock.now_ms() - self._window_ms)
-        tail = min(stored, recent)
+        tail = await self._recall_places(partition, state)
         await self._recall(partition, state, tail)
         newest_input = -1
 
@@ -81,8 +84,29 @@ class Sequencing:
             tail=self._ends[partition] - tail, conversations=len(state),
         )  # fmt: skip
 
+    async def _recall_places(self, partition: int, state: SequenceAllocator) -> int:
+        """Take what im.places says of the window, or of what persistence has not stored if that is older;
+        where in im.messages the rest begins."""
+        stored = (await self._bus.committed(group_of("persistence"), MESSAGES)).get(partition, 0)
+        since_ms = self._clock.now_ms() - self._window_ms
+        unstored = await record_at(self._bus, MESSAGES, partition, stored)
+        with suppress(Undecodable):
+            if unstored is not None:
+                since_ms = min(since_ms, MESSAGE.peek(unstored.value).sent_at_ms)
+        runs = await read_places(self._bus, partition, since_ms)
+        if not runs:
+            self._places[partition] = PlacesWriter(partition)
+            return min(stored, await self._bus.offsets_at(MESSAGES, partition, since_ms))
+        for run in runs:
+            for key, place in entries_of(run):
+                state.recall_entry(key, place)
+        state.done_offset = runs[-1].last_offset
+        self._places[partition] = PlacesWriter(partition, state.done_offset + 1)
+        return await offset_before(self._bus, MESSAGES, partition, state.done_offset + 1, _source_of_message)
+
     def revoke(self, partition: int) -> None:
         self._states.pop(partition, None)
+        self._places.pop(partition, None)
         self._ends.pop(partition, None)
         self._inputs.forget(partition)
 
@@ -106,16 +130,20 @@ class Sequencing:
             await self._recall(partition, state, self._ends[partition])
 
     async def _recall(self, partition: int, state: SequenceAllocator, start: int) -> None:
+        writer = self._places[partition]
+
         def recall(records: Sequence[Record]) -> None:
             for record in records:
                 with suppress(Undecodable):  # what is no Message has no place; its readers bury it
-                    state.recall(MESSAGE.decode(record.value))
+                    placed = state.recall(MESSAGE.decode(record.value))
+                    if placed is not None:
+                        writer.add(*placed, state.done_offset)
 
         self._ends[partition] = await self._bus.read_range(MESSAGES, partition, start, None, recall)
 
     def plan(self, batch: Batch) -> list[Outgoing]:
-        state = self._states[batch.partition]
-        out: list[Outgoing] = []
+        state, places = self._states[batch.partition], self._places[batch.partition]
+        out = places.take(self._clock.now_ms())
         repeats = 0
         for record in batch.records:
             try:
@@ -139,8 +167,10 @@ class Sequencing:
             if not new:
                 out.append(sent_answer(inbound, place.seq, place.message_id, place.sent_at_ms))
                 continue
+            places.add(_key(inbound), place, record.offset)
             numbers = {"seq": place.seq, "source_offset": record.offset, "sent_at_ms": place.sent_at_ms}
             out.append(Outgoing(MESSAGES, batch.partition, MESSAGE.splice(numbers, body), record.key))
+        places.cover(batch.records[-1].offset)
         self._metrics.repeats(repeats)
         return out
 
@@ -160,3 +190,11 @@ class Sequencing:
             return conversation_id, found.seq if found is not None else 0
 
         return dict(await asyncio.gather(*(head(c) for c in conversation_ids)))
+
+
+def _key(inbound: Inbound) -> Key:
+    return inbound.conversation_id, inbound.sender, inbound.client_msg_id
+
+
+def _source_of_message(record: Record) -> int:
+    return MESSAGE.peek(record.value).source_offset

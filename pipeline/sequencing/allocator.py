@@ -10,19 +10,11 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from pipeline.dedupe import Dedupe
+from pipeline.dedupe import Dedupe, Key
+from pipeline.sequencing.place import Place
 from schemas.records import Inbound, Message
 
-__all__ = ["Conflict", "Place", "SequenceAllocator"]
-
-
-class Place(msgspec.Struct, frozen=True, gc=False):
-    """Where a message stands, and what it was: enough to answer a repeat of it."""
-
-    seq: int
-    sent_at_ms: int
-    message_id: str
-    content_crc: int
+__all__ = ["Conflict", "SequenceAllocator"]
 
 
 class Conflict(msgspec.Struct, frozen=True, gc=False):
@@ -34,8 +26,9 @@ class Conflict(msgspec.Struct, frozen=True, gc=False):
 class SequenceAllocator:
     """The state of one partition: the newest seq of each conversation, and what was placed lately.
 
-    `recall` rebuilds it from the tail of im.messages, `learn` adds what the history knows of
-    conversations that were quiet for longer. `assign` then handles im.accepted in order.
+    `recall_entry` and `recall` rebuild it from im.places and the tail of im.messages, `learn` adds what
+    the history knows of conversations that were quiet for longer. `assign` then handles im.accepted in
+    order.
     """
 
     def __init__(self, window_ms: int, max_entries: int) -> None:
@@ -44,15 +37,21 @@ class SequenceAllocator:
         self.done_offset = -1
         """The highest im.accepted offset that has its place in im.messages."""
 
-    def recall(self, message: Message) -> None:
-        """Take one record of the tail of im.messages. Repeats in it are passed over."""
+    def recall_entry(self, key: Key, place: Place) -> None:
+        """Take one entry of im.places, oldest first; one that comes again changes nothing."""
+        self._seqs[key[0]] = max(place.seq, self._seqs.get(key[0], 0))
+        self._placed.remember(key, place, place.sent_at_ms)
+
+    def recall(self, message: Message) -> tuple[Key, Place] | None:
+        """Take one record of the tail of im.messages, after all entries; None if it is a repeat."""
         if message.source_offset <= self.done_offset:
-            return
+            return None
         self.done_offset = message.source_offset
         self._seqs[message.conversation_id] = message.seq
         place = Place(message.seq, message.sent_at_ms, message.message_id, message.content_crc)
         key = (message.conversation_id, message.sender, message.client_msg_id)
         self._placed.remember(key, place, message.sent_at_ms)
+        return key, place
 
     def unknown(self, conversation_ids: Iterable[str]) -> set[str]:
         """The conversations of these that `learn` must be told of before `assign`."""

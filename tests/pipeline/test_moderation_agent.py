@@ -16,6 +16,7 @@ from infra.memory.bus import MemoryBus
 from infra.memory.history import MemoryHistory
 from infra.ports import Outgoing, Record
 from infra.settings import Settings
+from pipeline import places
 from pipeline.batch import Batch
 from pipeline.moderation.agent import Effects, Moderation
 from pipeline.moderation.policy import publish_policy
@@ -29,6 +30,12 @@ from tests.builders import an_inbound
 
 SETTINGS = Settings(partitions=1)
 TEA = '{"action":"created","by":"ann","name":"Tea","members":["bob"]}'
+
+
+@pytest.fixture(autouse=True)
+def _short_tails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tails are so short that im.places is needed for what lies before them."""
+    monkeypatch.setattr(places, "TAIL_RECORDS", 1)
 
 
 class World:
@@ -74,9 +81,11 @@ class World:
         """Sequencing has numbered everything, persistence has stored the first messages."""
         stage = Sequencing(SETTINGS, self.bus, self.history, self.clock)
         await stage.assign(0, 0)
-        batch = Batch("im.accepted", 0, self.bus.records("im.accepted"), 0.0)
-        await stage.load(batch)
-        await stage.perform(stage.plan(batch))
+        for record in self.bus.records("im.accepted"):
+            batch = Batch("im.accepted", 0, [record], 0.0)
+            await stage.load(batch)
+            await stage.perform(stage.plan(batch))
+            self.clock.advance(0.5)
         records = self.bus.records("im.messages")[:count]
         await self.history.write([row for r in records for row in rows_of(MESSAGE.decode(r.value))])
         self.bus.commit("im.persistence", "im.messages", 0, len(records))
@@ -191,6 +200,24 @@ async def test_a_repeat_is_accepted_again_though_its_sender_was_silenced(world: 
     await world.run(await world.worker())
     assert list(world.accepted()) == [0, 1, 2, 3]
     assert world.codes() == [1202]
+
+
+async def test_a_repeat_is_known_by_its_place(world: World) -> None:
+    """A worker that starts anew, long after the first one was stored, learns of it from im.places alone."""
+    await world.ask("ann", conversation_id="g:tea", kind="group", content=TEA)
+    await world.ask("bob", "hi", conversation_id="g:tea", client_msg_id="again")
+    gone = '{"action":"removed","by":"ann","users":["bob"]}'
+    await world.ask("ann", conversation_id="g:tea", kind="member", content=gone)
+    for _ in range(3):
+        await world.ask("ann", conversation_id="g:tea")
+    await world.run(await world.worker())
+    await world.store()
+    await world.ask("bob", "hi", conversation_id="g:tea", client_msg_id="again")
+    await world.ask("bob", "new", conversation_id="g:tea")
+    world.bus.expire("im.accepted", 0, 2)
+    await world.run(await world.worker(6), 6)
+    assert list(world.accepted()) == [2, 3, 4, 5, 6]
+    assert world.codes() == [1101]
 
 
 async def test_a_repeated_event_changes_the_state_once(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from infra.memory.bus import MemoryBus
 from infra.memory.history import MemoryHistory
 from infra.ports import Outgoing, Record
 from infra.settings import Settings
+from pipeline import places
 from pipeline.batch import Batch
 from pipeline.persistence.rows import rows_of
 from pipeline.sequencing.agent import Sequencing
@@ -22,6 +24,12 @@ from schemas.records import Message
 from tests.builders import an_accepted_record, an_inbound
 
 SETTINGS = Settings(partitions=1)
+
+
+@pytest.fixture(autouse=True)
+def _short_tails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tails are so short that im.places is needed for what lies before them."""
+    monkeypatch.setattr(places, "TAIL_RECORDS", 1)
 
 
 class Log:
@@ -37,7 +45,7 @@ class Log:
         inbound = an_inbound(text, client_msg_id=client_msg_id, conversation_id=conversation_id)
         record = an_accepted_record(inbound, offset)
         asyncio.run(self.bus.publish([Outgoing("im.accepted", 0, record.value, record.key)]))
-        self.clock.advance(0.001)
+        self.clock.advance(0.4)
 
     def accepted(self, start: int = 0) -> list[Record]:
         return self.bus.records("im.accepted", 0, start)

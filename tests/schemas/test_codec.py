@@ -19,6 +19,7 @@ from schemas.codec import (
     INBOUND,
     MESSAGE,
     OUTBOUND,
+    PLACES,
     POLICY,
     RECEIPT,
     RecordCodec,
@@ -26,7 +27,7 @@ from schemas.codec import (
     schema_ids,
 )
 from schemas.errors import Undecodable
-from schemas.records import Audit, Decision, Inbound, Outbound, Policy, Receipt, Rule
+from schemas.records import Audit, Decision, Inbound, Outbound, Places, Policy, Receipt, Rule
 from tests.builders import a_message, an_inbound
 
 INBOUNDS = st.builds(
@@ -50,6 +51,7 @@ SAMPLES = [
     (DECISION, Decision(5, "g:1", "m", "alice", "c", "reject", 1201, ["spam-1"], 3)),
     (RECEIPT, Receipt("g:1", "alice", 5, -1, "s", 1)),
     (OUTBOUND, Outbound("message", b"x", ["alice"], 3, 17)),
+    (PLACES, Places(4, 9, ["g:tea"], ["ann"], [0], [0], ["c1"], ["m1"], [7], [1_000], [5])),
     (AUDIT, Audit("a1", "ann", "dlq.skip", "im.dlq", "begun", "{}", 5)),
     (POLICY, Policy(2, [Rule("r1", "abuse", "mask", ["bad"])])),
 ]
