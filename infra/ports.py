@@ -16,6 +16,7 @@ from schemas.records import Receipt
 from schemas.tables import Cursor, HistoryRow, Membership, Row, StoredEvent
 
 __all__ = [
+    "Announced",
     "Attached",
     "Bus",
     "Head",
@@ -155,6 +156,14 @@ class Inbox(msgspec.Struct, frozen=True):
     """Read-diffusion conversations of the user: ask `heads` whether they changed."""
 
 
+class Announced(msgspec.Struct, frozen=True, order=True):
+    """A process that runs, and where it serves /livez, /readyz and /metrics."""
+
+    role: str
+    name: str
+    address: str
+
+
 class RouteTable(Protocol):
     """Routes, inbox indexes and heads. Derived data: losing all of it loses no message."""
 
@@ -246,6 +255,16 @@ class RouteTable(Protocol):
 
     async def watermark(self, stages: Sequence[str], partitions: int) -> int:
         """The lowest watermark of these stages over all partitions; 0 if one is unknown."""
+        ...
+
+    # Who runs (every process writes, `im top` reads)
+
+    async def announce(self, process: Announced, ttl_s: float) -> None:
+        """This process runs. It is forgotten unless it says so again within `ttl_s`."""
+        ...
+
+    async def announced(self) -> list[Announced]:
+        """Every process that is not forgotten, sorted."""
         ...
 
 

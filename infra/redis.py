@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from infra import redis_scripts as scripts
 from infra.clock import Clock
-from infra.ports import Attached, Head, Inbox, Route
+from infra.ports import Announced, Attached, Head, Inbox, Route
 from infra.redis_calls import RedisCalls
 from infra.redis_leases import RedisLeases
 from infra.redis_scripts import Command, run
@@ -29,6 +29,7 @@ from infra.routes import (
 )
 from infra.settings import Settings
 from schemas.keys import (
+    ANNOUNCED_KEY,
     WATERMARKS_KEY,
     head_key,
     inbox_key,
@@ -53,6 +54,7 @@ class RedisRouteTable:
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._redis = RedisCalls(settings)
+        self._clock = clock
         self._leases = RedisLeases(self._redis, clock)
 
     async def startup(self) -> None:
@@ -204,6 +206,24 @@ class RedisRouteTable:
         fields = [f"{stage}:{number}" for stage in stages for number in range(partitions)]
         (done,) = await self._redis.call([("HMGET", WATERMARKS_KEY, *fields)])
         return min(int(at_ms) if at_ms is not None else 0 for at_ms in done)
+
+    # Who runs
+
+    async def announce(self, process: Announced, ttl_s: float) -> None:
+        now_ms = self._clock.now_ms()
+        named = f"{process.role}|{process.name}|{process.address}"
+        await self._redis.call(
+            [
+                ("ZADD", ANNOUNCED_KEY, now_ms + int(ttl_s * 1000), named),
+                ("ZREMRANGEBYSCORE", ANNOUNCED_KEY, 0, now_ms),
+            ]
+        )
+
+    async def announced(self) -> list[Announced]:
+        (named,) = await self._redis.call(
+            [("ZRANGEBYSCORE", ANNOUNCED_KEY, f"({self._clock.now_ms()}", "+inf")]
+        )
+        return sorted(Announced(*text.split("|", 2)) for text in named)
 
     # Behind them
 

@@ -13,6 +13,7 @@ Everything here can be thrown away: routes come back from the gateways, the rest
     head:{3}:<conversation>         hash: seq, at_ms of the newest fanned-out message; expires after 30 days
     readers:{3}:<conversation>      set: gateways that hold a member of a read-diffusion conversation;
                                     member "": complete; filled anew from all routes each hour
+    announced                       sorted set: "role|name|host:port" of each process → forgotten at this ms
     watermarks                      hash: "<stage>:<partition>" → everything up to this ms is done
 """
 
@@ -22,6 +23,7 @@ from typing import Final
 from zlib import crc32
 
 __all__ = [
+    "ANNOUNCED_KEY",
     "GATEWAYS_KEY",
     "SHARD_COUNT",
     "WATERMARKS_KEY",
@@ -37,6 +39,7 @@ __all__ = [
 SHARD_COUNT: Final = 8
 GATEWAYS_KEY: Final = "gateways"
 WATERMARKS_KEY: Final = "watermarks"
+ANNOUNCED_KEY: Final = "announced"
 
 
 def shard_of(name: str) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from infra.clock import Clock
-from infra.ports import Attached, Head, Inbox, Route
+from infra.ports import Announced, Attached, Head, Inbox, Route
 from infra.routes import MAX_DEVICES, LiveGateways, newest_heads, serialize_route, trim_inbox
 
 __all__ = ["MemoryRouteTable"]
@@ -47,6 +47,7 @@ class MemoryRouteTable:
         self._readers: defaultdict[str, set[str]] = defaultdict(set)
         self._filled: set[str] = set()
         self._watermarks: dict[tuple[str, int], int] = {}
+        self._announced: dict[Announced, int] = {}
 
     async def startup(self) -> None:
         """Nothing to open."""
@@ -174,6 +175,15 @@ class MemoryRouteTable:
         return min(
             self._watermarks.get((stage, partition), 0) for stage in stages for partition in range(partitions)
         )
+
+    # Who runs
+
+    async def announce(self, process: Announced, ttl_s: float) -> None:
+        self._announced[process] = self._clock.now_ms() + int(ttl_s * 1000)
+
+    async def announced(self) -> list[Announced]:
+        now_ms = self._clock.now_ms()
+        return sorted(process for process, until_ms in self._announced.items() if until_ms > now_ms)
 
     # Behind them
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from infra.ports import Head, Route, RouteTable
+from infra.ports import Announced, Head, Route, RouteTable
 from infra.routes import MAX_DEVICES, MAX_INBOX, MAX_PULSE
 from schemas.ids import new_name
 
@@ -286,6 +286,16 @@ async def check_the_lowest_watermark_counts(table: RouteTable, elapse: Elapse) -
     assert await table.watermark([one], 3) == 0
     assert await table.watermarks(one) == {0: 50, 1: 40}
     assert await table.watermarks(a_name("stage")) == {}
+
+
+async def check_a_process_is_announced_until_it_is_silent(table: RouteTable, elapse: Elapse) -> None:
+    quick, slow = (Announced("worker", a_name("w"), f"127.0.0.1:{port}") for port in (1, 2))
+    await table.announce(quick, SHORT_S)
+    await table.announce(slow, LONG_S)
+    assert {quick, slow} <= set(await table.announced())
+    await elapse(2 * SHORT_S)
+    assert slow in await table.announced()
+    assert quick not in await table.announced()
 
 
 CHECKS: Final[Sequence[Check]] = [
