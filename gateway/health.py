@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.downlink import Downlink
+from gateway.metrics import DEPENDENCIES, Metrics
 from gateway.presence import Presence
 from gateway.pulse import SYNC_STAGES
 from infra.clock import Clock
@@ -50,6 +51,7 @@ class Health:
         downlink: Downlink,
         clock: Clock,
         partitions: int,
+        metrics: Metrics,
     ) -> None:
         self._bus = bus
         self._routes = routes
@@ -59,9 +61,9 @@ class Health:
         self._clock = clock
         self._partitions = partitions
         self.draining = False
-        self._findings: dict[str, Finding] = dict.fromkeys(
-            ("kafka", "redis", "cassandra", "pipeline"), _NOT_LOOKED
-        )
+        self._findings: dict[str, Finding] = dict.fromkeys(DEPENDENCIES, _NOT_LOOKED)
+        metrics.ready.set_function(lambda: self.ready)
+        self._dependencies = metrics.dependencies
 
     @property
     def ready(self) -> bool:
@@ -86,6 +88,8 @@ class Health:
             _bounded(self._pipeline()),
         )
         self._findings = {"kafka": kafka, "redis": redis, "cassandra": cassandra, "pipeline": pipeline}
+        for name, finding in self._findings.items():
+            self._dependencies[name].set(finding.ok)
 
     async def _kafka(self) -> Finding:
         for topic in (INBOUND, RECEIPTS):

@@ -99,7 +99,8 @@ class Http:
         return _json(health.report(), 200 if health.ready else 503)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        body = generate_latest(self._parts.metrics.registry)
+        """This gateway's own figures, then those of its process."""
+        body = generate_latest(self._parts.metrics.registry) + generate_latest()
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     # Writing

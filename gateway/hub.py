@@ -87,6 +87,8 @@ class Hub:
         self.callers: dict[str, Caller] = {}
         """HTTP requests that wait for their answer, by the session id they sent under."""
         self.touched: list[Session] = []
+        self.written: list[tuple[int, int]] = []
+        """Since it was last emptied: when each delivered message came in (ms), and in how many frames."""
         self.readers = Readers()
         self._users: dict[str, tuple[Session, ...]] = {}
         self._metrics = metrics
@@ -183,6 +185,8 @@ class Hub:
                     continue
                 session.deliver(delivery)
                 frames += 1
+        if frames:
+            self.written += [(message.record.received_at_ms, frames) for message in messages]
         self._metrics.delivery_frames.inc(frames)
         self._metrics.delivered.inc(frames * len(messages))
         for session_id in authors:

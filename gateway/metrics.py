@@ -5,15 +5,15 @@ No user and no conversation is ever a label.
 
 from __future__ import annotations
 
-from typing import Final
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-
+from infra.telemetry.histogram import BatchHistogram
 from schemas.codes import CloseCode, Code
 
-__all__ = ["Metrics"]
+__all__ = ["DEPENDENCIES", "Metrics"]
 
-_LATENCY_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+DEPENDENCIES = ("kafka", "redis", "cassandra", "pipeline")
+"""What a message needs; also the lines of `/readyz`."""
 
 
 class Metrics:
@@ -33,12 +33,25 @@ class Metrics:
         self.frames_in = Counter("im_gateway_frames_in", "frames from clients", registry=registry)
         self.sends = Counter("im_gateway_sends", "records given to the log", registry=registry)
         self.accepted = Counter("im_gateway_accepted", "records the log has taken", registry=registry)
-        self.publish_s = Histogram(
-            "im_gateway_publish_seconds",
-            "until the log has taken a batch",
-            buckets=_LATENCY_S,
+        self.publish_s = BatchHistogram(
+            "im_gateway_publish_seconds", "until the log has taken a record", registry=registry
+        ).labels()
+        self.delivery_s = BatchHistogram(
+            "im_delivery_seconds",
+            "from a message's arrival at a gateway to its write to the socket of somebody else",
+            registry=registry,
+        ).labels()
+        self.uplink_pending = Gauge(
+            "im_gateway_uplink_pending", "records that wait for the log", registry=registry
+        )
+        self.ready = Gauge("im_gateway_ready", "whether /readyz says 200", registry=registry)
+        dependency = Gauge(
+            "im_dependency_up",
+            "whether what a message needs answers",
+            ["dependency"],
             registry=registry,
         )
+        self.dependencies = {name: dependency.labels(name) for name in DEPENDENCIES}
         self.delivery_frames = Counter("im_gateway_delivery_frames", "deliver frames", registry=registry)
         self.delivered = Counter("im_gateway_delivered_messages", "messages in them", registry=registry)
         self.repeated = Counter(

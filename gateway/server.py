@@ -37,9 +37,11 @@ from gateway.sync import SyncService
 from gateway.throttle import SendLimiter, send_rate
 from gateway.typing_notes import TypingNotes
 from gateway.uplink import Uplink
+from infra.announcing import keep_announced, reachable_address
 from infra.clock import Clock
-from infra.ports import Bus, HistoryStore, RouteTable
+from infra.ports import Announced, Bus, HistoryStore, RouteTable
 from infra.settings import Settings
+from infra.telemetry.loop_lag import watch_loop
 from schemas.codes import CloseCode
 from schemas.errors import SettingsError, Unavailable
 from schemas.frames import Drain
@@ -103,7 +105,10 @@ class GatewayServer:
         verifier = TokenVerifier(secret)
         rules = SessionRules.of(settings)
         self._lobby = Lobby(hub, self._presence, verifier, rules, clock, metrics, settings.max_connections)
-        self.health = Health(bus, routes, history, self._presence, self._downlink, clock, settings.partitions)
+        self.health = Health(
+            bus, routes, history, self._presence, self._downlink, clock, settings.partitions, metrics
+        )
+        self._routes = routes
         http = Http(
             HttpParts(
                 settings=settings,
@@ -149,6 +154,7 @@ class GatewayServer:
                 self._receipts.run(),
                 self.health.run(),
                 self._sweep(),
+                watch_loop(),
             )
         ]
         await self._runner.setup()
@@ -159,6 +165,10 @@ class GatewayServer:
             self._settings.port if port is None else port,
             backlog=4_096,
         )
+        here = Announced(
+            "gateway", self._settings.gateway_id, reachable_address(self._settings.host, self.port)
+        )
+        self._parts.append(asyncio.create_task(keep_announced(self._routes, here)))
         log.info(
             "gateway listens", gateway=self._settings.gateway_id, host=self._settings.host, port=self.port
         )

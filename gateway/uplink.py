@@ -83,6 +83,7 @@ class Uplink:
         self._told = told
         self._lanes: dict[int, _Lane] = {}
         self._pending = 0
+        metrics.uplink_pending.set_function(lambda: self._pending)
 
     def admit(self, principal: Principal) -> None:
         """Count a send of this user. Raises `Refused` (1301) above the rate; `server` has none."""
@@ -133,7 +134,7 @@ class Uplink:
                 flight, lane.pending = lane.pending, []
                 lane.flying_since = self._clock.monotonic()
                 refused = await self._publish([s.record for s in flight])
-                self._metrics.publish_s.observe(self._clock.monotonic() - lane.flying_since)
+                self._metrics.publish_s.observe(self._clock.monotonic() - lane.flying_since, len(flight))
                 lane.flying_since = 0.0
                 self._pending -= len(flight)
                 self._answer(flight, refused)

@@ -32,6 +32,8 @@ class Batch:
     polled_at: float
     """Monotonic seconds when the records were fetched: tells a worker that was paused past its session."""
     buried: list[Buried] = field(default_factory=list)
+    repeats: int = 0
+    """Set by `plan`: how many records had been handled before, and were passed over."""
     done_ms: int = 0
     """Set by `plan`, if it knows better than the records' own times: everything earlier is handled."""
 

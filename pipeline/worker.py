@@ -9,14 +9,17 @@ from dataclasses import dataclass
 import faust
 import structlog
 from aiohttp import web
-from prometheus_client import generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from infra.announcing import keep_announced, reachable_address
 from infra.cassandra import CassandraHistory
 from infra.clock import SystemClock
 from infra.kafka import KafkaBus
 from infra.lifecycle import released
+from infra.ports import Announced
 from infra.redis import RedisRouteTable
 from infra.settings import Settings
+from infra.telemetry.loop_lag import watch_loop
 from pipeline import metrics
 from pipeline.app import create_app, group_of
 from pipeline.progress import CLOCK_SKEW_MS, Progress
@@ -52,6 +55,7 @@ class Worker:
         self._history = CassandraHistory(settings)
         self._running: list[_Running] = []
         self._web: web.AppRunner | None = None
+        self._watching: list[asyncio.Task[None]] = []
 
     async def startup(self) -> None:
         """Open the doors, then join the groups. Raises `Unavailable` naming the engine that is away."""
@@ -65,6 +69,7 @@ class Worker:
             app = create_app(spec.name, spec.reads, self._settings, runner.run_partition)
             self._running.append(_Running(spec, runner, app))
         await asyncio.gather(*(running.app.start() for running in self._running))
+        self._watching.append(asyncio.create_task(watch_loop()))
         await self._serve_probes()
         log.info("worker.ready", stages=[spec.name for spec in self._specs])
 
@@ -90,6 +95,8 @@ class Worker:
 
     async def shutdown(self) -> None:
         """Close the doors."""
+        for task in self._watching:
+            task.cancel()
         if self._web is not None:
             await self._web.cleanup()
         await self._bus.shutdown()
@@ -108,6 +115,7 @@ class Worker:
         spec, progress = running.spec, running.runner.progress
         owned = {tp.partition for tp in running.app.consumer.assignment() if tp.topic == spec.reads}
         if not owned:
+            metrics.stage(spec.name).stand({})
             return
         now_ms = self._clock.now_ms()
         if spec.upstream is None:
@@ -121,21 +129,24 @@ class Worker:
         marks = {p: ms for p, ms in progress.watermarks().items() if p in owned}
         if marks:
             await self._routes.set_watermarks(spec.name, marks)
-        for partition, mark in marks.items():
-            metrics.watermark_age_s.labels(spec.name, str(partition)).set(max(0, now_ms - mark) / 1000)
+        metrics.stage(spec.name).stand(metrics.standings(owned, committed, ends, marks, now_ms))
         stalled = progress.stalled(owned, ends, committed, self._clock.monotonic(), _STALL_S)
         if stalled:
             log.critical("worker.stalled", stage=spec.name, partitions=sorted(stalled))
             os._exit(EXIT_STAGE_FAILED)
 
     async def _serve_probes(self) -> None:
-        if not self._settings.worker_port:
+        settings = self._settings
+        if not settings.worker_port:
             return
         app = web.Application()
         app.add_routes([web.get("/livez", _livez), web.get("/readyz", _livez), web.get("/metrics", _metrics)])
         self._web = web.AppRunner(app, access_log=None)
         await self._web.setup()
-        await web.TCPSite(self._web, self._settings.host, self._settings.worker_port).start()
+        await web.TCPSite(self._web, settings.host, settings.worker_port).start()
+        address = reachable_address(settings.host, settings.worker_port)
+        here = Announced("worker", settings.worker_id, address)
+        self._watching.append(asyncio.create_task(keep_announced(self._routes, here)))
 
 
 async def _livez(_: web.Request) -> web.Response:
@@ -143,4 +154,4 @@ async def _livez(_: web.Request) -> web.Response:
 
 
 async def _metrics(_: web.Request) -> web.Response:
-    return web.Response(body=generate_latest(), content_type="text/plain", charset="utf-8")
+    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

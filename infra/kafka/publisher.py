@@ -16,6 +16,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
+from prometheus_client import Counter, Gauge
 
 from infra.kafka.clients import REQUEST_TIMEOUT_S, RETRY_PAUSE_S, new_producer, stop
 from infra.ports import Outgoing
@@ -29,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 _RECORD_OVERHEAD_BYTES: Final = 128
 _BACKLOG_RECORDS: Final = 200_000
+_WAITING: Final = Gauge("im_publisher_backlog_records", "Records taken that the log has not acknowledged.")
+_FAILURES: Final = Counter("im_publisher_retries_total", "Batches that had to be sent again.")
 _NO_HEADERS: Final[list[tuple[str, bytes]]] = []
 
 
@@ -112,6 +115,7 @@ class Publisher:
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
         self._backlog += len(records)
+        _WAITING.inc(len(records))
         if len(waiting) == 1:
             await waiting[0]
         else:
@@ -138,6 +142,7 @@ class Publisher:
     def _acknowledge(self, lane: _Lane, count: int) -> None:
         """The first `count` records of a lane are in the log: whoever waits for the last of his goes on."""
         self._backlog -= count
+        _WAITING.dec(count)
         while count:
             parcel = lane.queue[0]
             taken = min(count, len(parcel.records) - parcel.acked)
@@ -152,6 +157,7 @@ class Publisher:
         """Whoever still waits for this partition learns that nobody sends for it any more."""
         for parcel in lane.queue:
             self._backlog -= len(parcel.records) - parcel.acked
+            _WAITING.dec(len(parcel.records) - parcel.acked)
             if not parcel.done.done():
                 parcel.done.set_exception(OutcomeUnknown(f"sending to {lane.topic} was given up"))
                 parcel.done.exception()
@@ -175,6 +181,7 @@ class Publisher:
                 return count
             except (KafkaError, TimeoutError, AssertionError, AttributeError, OSError) as error:
                 # AssertionError, AttributeError: what a poisoned aiokafka producer raises (pitfalls 22, 24).
+                _FAILURES.inc()
                 log.warning(
                     "publish.retry",
                     topic=lane.topic,

@@ -9,7 +9,6 @@ import msgspec
 
 from infra.ports import Bus, Head, HistoryStore, Outgoing, Record, RouteTable
 from infra.settings import Settings
-from pipeline import metrics
 from pipeline.app import group_of
 from pipeline.batch import Batch
 from pipeline.fanout.plan import FanoutPlan, address_large, address_small, plan_fanout
@@ -64,7 +63,6 @@ class Fanout:
         self._history = history
         self._routes = routes
         self._partitions: dict[int, _Partition] = {}
-        self._metrics = metrics.stage(self.name)
 
     async def startup(self) -> None:
         """Nothing is shared between partitions."""
@@ -104,6 +102,7 @@ class Fanout:
             routing = passing.routing
             batch.done_ms = max(batch.done_ms, routing.sent_at_ms)
             if here.order.is_repeat(batch.partition, routing.source_offset):
+                batch.repeats += 1
                 continue
             state = here.states[passing.conversation_id]
             plans.append(
@@ -111,7 +110,6 @@ class Fanout:
             )
             if passing.event is not None:
                 here.states.changed(passing.conversation_id)
-        self._metrics.repeats(len(batch.records) - len(plans) - len(batch.buried))
         return plans
 
     async def perform(self, effects: list[FanoutPlan]) -> None:

@@ -12,7 +12,6 @@ from prometheus_client import Counter
 from infra.clock import Clock
 from infra.ports import Bus, HistoryStore, Outgoing, Record
 from infra.settings import Settings
-from pipeline import metrics
 from pipeline.batch import Batch
 from pipeline.moderation.ledger import Ledger
 from pipeline.moderation.policy import PolicyFollower
@@ -79,7 +78,6 @@ class Moderation:
         self._clock = clock
         self._policy = PolicyFollower(bus)
         self._partitions: dict[int, _Partition] = {}
-        self._metrics = metrics.stage(self.name)
         self._verdicts = {verdict: _VERDICTS.labels(verdict) for verdict in ("accept", "mask", "reject")}
 
     async def startup(self) -> None:
@@ -132,17 +130,15 @@ class Moderation:
         here = self._partitions[batch.partition]
         effects = Effects(batch.polled_at)
         now_ms = self._clock.now_ms()
-        repeats = 0
         for record, request in zip(batch.records, here.requests, strict=True):
             if here.ledger.is_done(record.offset):
-                repeats += 1
+                batch.repeats += 1
             elif isinstance(request, ImError):
                 batch.bury(record, request)
             else:
                 self._decide(here, record, request, now_ms, effects)
             here.ledger.handled(record.offset)
         here.batch = None
-        self._metrics.repeats(repeats)
         return effects
 
     def _decide(

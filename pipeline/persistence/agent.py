@@ -46,6 +46,7 @@ class Persistence:
                 continue
             batch.done_ms = max(batch.done_ms, message.sent_at_ms)
             if self._order.is_repeat(batch.partition, message.source_offset):
+                batch.repeats += 1
                 continue
             try:
                 rows += rows_of(message)

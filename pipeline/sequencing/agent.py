@@ -11,7 +11,6 @@ import structlog
 from infra.clock import Clock
 from infra.ports import Bus, HistoryStore, Outgoing, Record
 from infra.settings import Settings
-from pipeline import metrics
 from pipeline.app import group_of
 from pipeline.batch import Batch
 from pipeline.dedupe import Key
@@ -58,7 +57,6 @@ class Sequencing:
         self._places: dict[int, PlacesWriter] = {}
         self._ends: dict[int, int] = {}
         self._inputs = SourceOrder()
-        self._metrics = metrics.stage(self.name)
 
     async def startup(self) -> None:
         """Nothing is shared between partitions."""
@@ -144,7 +142,6 @@ class Sequencing:
     def plan(self, batch: Batch) -> list[Outgoing]:
         state, places = self._states[batch.partition], self._places[batch.partition]
         out = places.take(self._clock.now_ms())
-        repeats = 0
         for record in batch.records:
             try:
                 prefix, inbound, body = ACCEPTED.split(record.value)
@@ -157,7 +154,7 @@ class Sequencing:
                 self._inputs.is_repeat(batch.partition, prefix["source_offset"])
                 or record.offset <= state.done_offset
             ):
-                repeats += 1
+                batch.repeats += 1
                 continue
             placed = state.assign(inbound, record.offset, record.timestamp_ms)
             if isinstance(placed, Conflict):
@@ -171,7 +168,6 @@ class Sequencing:
             numbers = {"seq": place.seq, "source_offset": record.offset, "sent_at_ms": place.sent_at_ms}
             out.append(Outgoing(MESSAGES, batch.partition, MESSAGE.splice(numbers, body), record.key))
         places.cover(batch.records[-1].offset)
-        self._metrics.repeats(repeats)
         return out
 
     async def perform(self, effects: list[Outgoing]) -> None:

@@ -172,7 +172,11 @@ class ExtraWorker:
         async with aiohttp.ClientSession() as http, http.get(f"http://{self._address}/metrics") as answer:
             families = text_string_to_metric_families(await answer.text())
             samples = [sample for family in families for sample in family.samples]
-        return {s.labels["stage"]: int(s.value) for s in samples if s.name == "im_stage_records_total"}
+        return {
+            s.labels["stage"]: int(s.value)
+            for s in samples
+            if s.name == "im_stage_messages_total" and s.labels["result"] == "done"
+        }
 
     async def kill(self) -> None:
         self.process.signal(signal.SIGKILL)
