@@ -47,14 +47,26 @@ def send(
     user: As = "alice",
     url: Url = None,
     token: Token = None,
+    trace: Annotated[bool, typer.Option("--trace", help="Trace it, whatever IM_TRACE_RATIO says.")] = False,
 ) -> None:
     """Send one message and wait for its place.
 
     Example: im send bob "hello" --as alice
+
+    With --trace it goes over HTTP, with a traceparent of its own; where spans go is IM_OTLP_ENDPOINT's
+    or IM_ZIPKIN_ENDPOINT's matter, in the settings of the gateways and workers.
     """
     import asyncio
 
     from gateway.client.client import Client
+
+    if trace:
+        from gateway.traced_send import send_traced
+
+        whole = _conversation(conversation, user)
+        traced = asyncio.run(send_traced(_url(url), token or _minter()(user), whole, text))
+        typer.echo(f"{traced.conversation_id} #{traced.seq} {traced.message_id} trace {traced.trace_id}")
+        return
 
     async def deliver() -> None:
         async with Client(_url(url), token or _minter()(user), platform="server") as client:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -15,6 +15,9 @@ from infra.ports import Bus, Record, Subscription
 from schemas.codec import OUTBOUND
 from schemas.errors import Unavailable, Undecodable
 from schemas.records import Outbound
+
+if TYPE_CHECKING:
+    from infra.telemetry.tracing import Hop, Tracing
 
 __all__ = ["Downlink"]
 
@@ -34,8 +37,16 @@ class Downlink:
     """
 
     def __init__(
-        self, bus: Bus, topic: str, hub: Hub, clock: Clock, metrics: Metrics, told: Callable[[], None]
+        self,
+        bus: Bus,
+        topic: str,
+        hub: Hub,
+        clock: Clock,
+        metrics: Metrics,
+        told: Callable[[], None],
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
         self._bus = bus
         self._topic = topic
         self._hub = hub
@@ -71,9 +82,14 @@ class Downlink:
 
     def take(self, records: Sequence[Record]) -> None:
         """Hand these records out, now."""
+        hops: Sequence[Hop] = ()
+        if self._tracing is not None:
+            hops, _ = self._tracing.process(records, group=None)
         outbounds = [o for o in map(self._decode, records) if o is not None and self._is_new(o)]
         self._hub.dispatch(outbounds, self._clock.monotonic())
         self._told()
+        for hop in hops:
+            hop.end()
         self._time_deliveries()
 
     def _time_deliveries(self) -> None:

@@ -22,10 +22,12 @@ from gateway.pages import Pages
 from gateway.pagings import Pagings
 from gateway.requests import Author, Change, Said, inbound_of
 from gateway.sync import SyncService
+from gateway.throttle import Rate, TokenBucket
 from gateway.uplink import Uplink
 from infra.clock import Clock
 from infra.ports import RouteTable
 from infra.settings import Settings
+from infra.telemetry.trace_context import TRACEPARENT
 from infra.tokens import mint_token
 from schemas.codes import Code
 from schemas.errors import BadInput, Refused, Unavailable
@@ -38,6 +40,8 @@ SENT_WAIT_S: Final = 5.0
 MAX_CALLS: Final = 2_000
 """Requests that wait for their place in the order at a time; above it 503."""
 _BODY_S: Final = 10.0
+_TRACES: Final = Rate(10.0, 20)
+"""Traces that callers may ask for."""
 _CODES: Final = {int(code): code for code in Code}
 T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -67,6 +71,7 @@ class Http:
     def __init__(self, parts: HttpParts) -> None:
         self._parts = parts
         self._pagings = Pagings()
+        self._traces = TokenBucket(_TRACES, parts.clock.monotonic())
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[_errors], client_max_size=2 * self._parts.settings.max_frame_bytes)
@@ -114,7 +119,7 @@ class Http:
         elif "client_msg_id" not in fields:
             fields["client_msg_id"] = new_name()
         frame = _convert(fields, Send)
-        end = await self._submit(principal, frame)
+        end = await self._submit(principal, frame, self._traceparent(request))
         if isinstance(end, Rejected):
             return _json(end, _CODES[end.code].http_status)
         return _json(end, 200 if isinstance(end, Sent) else 202)
@@ -130,7 +135,9 @@ class Http:
             return _json(Error.of(refused), refused.code.http_status)
         return _json(end, 202)
 
-    async def _submit(self, principal: Principal, frame: Said | Change) -> Sent | Rejected | Accepted:
+    async def _submit(
+        self, principal: Principal, frame: Said | Change, traceparent: str | None = None
+    ) -> Sent | Rejected | Accepted:
         parts = self._parts
         if parts.health.draining:
             raise Refused(Code.UNAVAILABLE, retry_after_ms=1_000)
@@ -142,13 +149,20 @@ class Http:
         call = HttpCall()
         parts.hub.callers[author.session_id] = call
         try:
-            parts.uplink.submit(call, inbound)
+            parts.uplink.submit(call, inbound, traceparent)
             end = await call.outcome(SENT_WAIT_S)
         finally:
             del parts.hub.callers[author.session_id]
         if end is None:
             raise Refused(Code.UNAVAILABLE, "the outcome is not known yet; send it again with the same id")
         return end
+
+    def _traceparent(self, request: web.Request) -> str | None:
+        """The caller's trace, if it has one; too many of them in a second are left to chance."""
+        given = request.headers.get(TRACEPARENT)
+        if given is None or self._traces.take(_TRACES, self._parts.clock.monotonic()):
+            return None
+        return given
 
     # Reading
 

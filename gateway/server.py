@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from aiohttp import web
@@ -48,6 +48,9 @@ from schemas.frames import Drain
 from schemas.ids import new_name
 from schemas.topics import outbound_topic
 
+if TYPE_CHECKING:
+    from infra.telemetry.tracing import Tracing
+
 __all__ = ["GatewayServer"]
 
 log = structlog.get_logger(__name__)
@@ -67,7 +70,13 @@ class GatewayServer:
     """
 
     def __init__(
-        self, settings: Settings, bus: Bus, routes: RouteTable, history: HistoryStore, clock: Clock
+        self,
+        settings: Settings,
+        bus: Bus,
+        routes: RouteTable,
+        history: HistoryStore,
+        clock: Clock,
+        tracing: Tracing | None = None,
     ) -> None:
         if settings.auth_secret is None:
             raise SettingsError("IM_AUTH_SECRET: not set; tokens cannot be checked")
@@ -80,9 +89,9 @@ class GatewayServer:
         self.hub = hub = Hub(metrics)
         page_bytes = settings.outbox_bytes // 2
         limiter = SendLimiter(send_rate(settings))
-        self._uplink = Uplink(bus, limiter, clock, metrics, settings.publish_timeout_s, self.flush)
+        self._uplink = Uplink(bus, limiter, clock, metrics, settings.publish_timeout_s, self.flush, tracing)
         topic = outbound_topic(settings.gateway_id).name
-        self._downlink = Downlink(bus, topic, hub, clock, metrics, self.flush)
+        self._downlink = Downlink(bus, topic, hub, clock, metrics, self.flush, tracing)
         self._presence = Presence(
             routes, bus, hub, clock, settings.gateway_id, new_name(), settings.lease_s, self.flush
         )

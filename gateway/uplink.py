@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
@@ -27,6 +27,9 @@ from schemas.records import Inbound
 from schemas.topics import INBOUND as INBOUND_TOPIC
 from schemas.topics import MAX_RECORD_BYTES
 
+if TYPE_CHECKING:
+    from infra.telemetry.tracing import Hop, Tracing
+
 __all__ = ["Submission", "Uplink"]
 
 log = structlog.get_logger(__name__)
@@ -43,6 +46,8 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     caller: Caller
     inbound: Inbound
     record: Outgoing
+    hop: Hop | None = None
+    """Its first step, if it is traced."""
 
 
 class _Lane:
@@ -74,7 +79,9 @@ class Uplink:
         metrics: Metrics,
         publish_timeout_s: float,
         told: Callable[[], None],
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
         self._bus = bus
         self._limiter = limiter
         self._clock = clock
@@ -92,8 +99,11 @@ class Uplink:
         if wait_ms := self._limiter.take(principal.user_id, self._clock.monotonic()):
             raise Refused(Code.RATE_LIMITED, retry_after_ms=wait_ms)
 
-    def submit(self, caller: Caller, inbound: Inbound) -> None:
-        """Take a record. Raises `Refused` without taking it when it is too large or too much is waiting."""
+    def submit(self, caller: Caller, inbound: Inbound, traceparent: str | None = None) -> None:
+        """Take a record. Raises `Refused` without taking it when it is too large or too much is waiting.
+
+        A `traceparent` decides whether it is traced; without one, chance does.
+        """
         value = INBOUND.encode(inbound)
         if len(value) > MAX_RECORD_BYTES - _ROOM_BYTES:
             raise Refused(Code.FRAME_TOO_LARGE)
@@ -108,9 +118,12 @@ class Uplink:
             lane.task = asyncio.create_task(self._fly(lane))
         elif lane.flying_since and self._clock.monotonic() - lane.flying_since > self._publish_timeout_s:
             raise Refused(Code.UNAVAILABLE)
-        lane.pending.append(
-            Submission(caller, inbound, Outgoing(INBOUND_TOPIC, partition, value, key.encode()))
-        )
+        hop = None
+        if self._tracing is not None:
+            hop = self._tracing.send(INBOUND_TOPIC, partition, inbound.message_id, traceparent)
+        headers = hop.headers if hop is not None else ()
+        record = Outgoing(INBOUND_TOPIC, partition, value, key.encode(), headers)
+        lane.pending.append(Submission(caller, inbound, record, hop))
         self._pending += 1
 
     async def flush(self, timeout_s: float) -> bool:
@@ -164,6 +177,8 @@ class Uplink:
         self._metrics.sends.inc(len(flight))
         for submission in flight:
             inbound = submission.inbound
+            if submission.hop is not None:
+                submission.hop.end()
             if refused is None:
                 submission.caller.accepted(inbound.client_msg_id, now_ms)
             else:

@@ -100,6 +100,12 @@ class Settings(BaseSettings):
 
     # What is watched
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    otlp_endpoint: str = ""
+    """Where spans go over OTLP/HTTP, such as http://127.0.0.1:4318; empty: nowhere."""
+    zipkin_endpoint: str = ""
+    """Where spans go as Zipkin's JSON, such as http://127.0.0.1:9411; empty: nowhere."""
+    trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """The share of messages that is traced, unless whoever sends one says otherwise."""
 
     @property
     def allowed_origins(self) -> frozenset[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from infra.ports import Record
+from infra.telemetry.trace_context import Headers
 from schemas.errors import ImError
 
 __all__ = ["Batch", "Buried", "Stage"]
@@ -36,6 +37,9 @@ class Batch:
     """Set by `plan`: how many records had been handled before, and were passed over."""
     done_ms: int = 0
     """Set by `plan`, if it knows better than the records' own times: everything earlier is handled."""
+
+    trace: Mapping[int, Headers] = field(default_factory=dict)
+    """By offset: headers that go beside whatever is made of a record, so that its trace goes on."""
 
     def bury(self, record: Record, error: ImError) -> None:
         """This record cannot be handled, ever: to the dead letters with it, the others go on."""

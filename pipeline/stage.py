@@ -13,17 +13,22 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import structlog
 
 from infra.clock import Clock
 from infra.ports import Bus, Outgoing, Record
+from infra.telemetry.trace_context import trace_headers
 from pipeline import metrics
+from pipeline.app import group_of
 from pipeline.batch import Batch, Buried, Stage
 from pipeline.progress import Progress
 from schemas.errors import Unavailable
 from schemas.topics import DEAD_LETTERS
+
+if TYPE_CHECKING:
+    from infra.telemetry.tracing import Hop, Tracing
 
 __all__ = ["StageRunner", "dead_letter"]
 
@@ -38,12 +43,15 @@ EXIT_STAGE_FAILED = 3
 class StageRunner:
     """Runs one stage over the partitions this process owns, each in a coroutine of its own."""
 
-    def __init__(self, stage: Stage[Any], bus: Bus, clock: Clock, progress: Progress) -> None:
+    def __init__(
+        self, stage: Stage[Any], bus: Bus, clock: Clock, progress: Progress, tracing: Tracing | None = None
+    ) -> None:
         self.stage = stage
         self.progress = progress
         self._bus = bus
         self._clock = clock
         self._metrics = metrics.stage(stage.name)
+        self._tracing = tracing
 
     async def run_partition(self, chunks: AsyncIterator[Sequence[Record]]) -> None:
         """Handle the chunks of one partition in order, until it is taken away (cancelled)."""
@@ -67,14 +75,25 @@ class StageRunner:
     async def _handle(self, batch: Batch) -> None:
         started = time.perf_counter()
         self.progress.begin(batch)
+        hops = self._trace(batch)
         await self._until_done(partial(self.stage.load, batch))
         effects = self.stage.plan(batch)
         if batch.buried:
             letters = [dead_letter(self.stage.name, buried, self._clock.now_ms()) for buried in batch.buried]
             await self._finish(partial(self._bus.publish, letters))
         await self._finish(partial(self.stage.perform, effects))
+        for hop in hops:
+            hop.end()
         self.progress.end(batch)
         self._metrics.batch_done(batch, time.perf_counter() - started)
+
+    def _trace(self, batch: Batch) -> Sequence[Hop]:
+        """Begin a step for each sampled record; without tracing here, traces pass through all the same."""
+        if self._tracing is None:
+            batch.trace = trace_headers(batch.records)
+            return ()
+        hops, batch.trace = self._tracing.process(batch.records, group_of(self.stage.name))
+        return hops
 
     async def _finish(self, effect: Callable[[], Awaitable[None]]) -> None:
         """Perform an effect even if the partition is taken away meanwhile, as long as it ends soon.

@@ -20,6 +20,7 @@ from infra.ports import Announced
 from infra.redis import RedisRouteTable
 from infra.settings import Settings
 from infra.telemetry.loop_lag import watch_loop
+from infra.telemetry.start import start_tracing
 from pipeline import metrics
 from pipeline.app import create_app, group_of
 from pipeline.progress import CLOCK_SKEW_MS, Progress
@@ -53,6 +54,7 @@ class Worker:
         self._bus = KafkaBus(settings, client_id=settings.worker_id)
         self._routes = RedisRouteTable(settings, self._clock)
         self._history = CassandraHistory(settings)
+        self._tracing = start_tracing(settings, "im-worker", settings.worker_id)
         self._running: list[_Running] = []
         self._web: web.AppRunner | None = None
         self._watching: list[asyncio.Task[None]] = []
@@ -65,7 +67,7 @@ class Worker:
         for spec in self._specs:
             stage = spec.build(doors)
             await stage.startup()
-            runner = StageRunner(stage, self._bus, self._clock, Progress())
+            runner = StageRunner(stage, self._bus, self._clock, Progress(), self._tracing)
             app = create_app(spec.name, spec.reads, self._settings, runner.run_partition)
             self._running.append(_Running(spec, runner, app))
         await asyncio.gather(*(running.app.start() for running in self._running))
@@ -102,6 +104,8 @@ class Worker:
         await self._bus.shutdown()
         await self._routes.shutdown()
         await self._history.shutdown()
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.shutdown)
 
     async def _stop(self, app: faust.App) -> None:
         try:

@@ -16,6 +16,7 @@ from infra.settings import Settings, load_settings
 from infra.stack.addresses import with_free_ports
 from infra.stack.local import LocalStack
 from infra.stack.system import System
+from tests.acceptance.collector import Collector
 
 T = TypeVar("T")
 
@@ -89,9 +90,18 @@ def background() -> Iterator[Background]:
 
 
 @pytest.fixture(scope="session")
-def stack(background: Background, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+def collector(background: Background) -> Iterator[Collector]:
+    """Takes the spans of everything that runs; only what asks for a trace has any."""
+    yield from in_background(background, Collector())
+
+
+@pytest.fixture(scope="session")
+def stack(
+    background: Background, collector: Collector, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalStack]:
     """Kafka, Redis and Cassandra with topics and tables, on free ports, with data that are thrown away."""
-    yield from in_background(background, LocalStack(_settings(tmp_path_factory.mktemp("stack"))))
+    settings = _settings(tmp_path_factory.mktemp("stack"), collector.url)
+    yield from in_background(background, LocalStack(settings))
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +126,12 @@ def in_background(background: Background, context: Any) -> Iterator[Any]:
         background.call(context.__aexit__(None, None, None))
 
 
-def _settings(data_dir: Path) -> Settings:
-    given = {"data_dir": data_dir, "auth_secret": TEST_SECRET, "limits": "off"}
+def _settings(data_dir: Path, collector_url: str) -> Settings:
+    given = {
+        "data_dir": data_dir,
+        "auth_secret": TEST_SECRET,
+        "limits": "off",
+        "otlp_endpoint": collector_url,
+        "trace_ratio": 0.0,
+    }
     return with_free_ports(Settings.model_validate({**load_settings().model_dump(), **given}))

@@ -24,6 +24,7 @@ OPENED_BY = {
     "cassandra": {"infra/cassandra"},
     "fastavro": {"schemas/codec.py"},
     "hiredis": {"infra/redis_calls.py"},
+    "opentelemetry": {"infra/telemetry/"},
     "joserfc": {"infra/tokens.py", "gateway/auth.py"},
     "ahocorasick_rs": {"pipeline/moderation/"},
     "pickle": set(),

@@ -105,9 +105,10 @@ class Fanout:
                 batch.repeats += 1
                 continue
             state = here.states[passing.conversation_id]
-            plans.append(
-                plan_fanout(routing, passing.value, batch.partition, state, passing.event, self._threshold)
-            )
+            plan = plan_fanout(routing, passing.value, batch.partition, state, passing.event, self._threshold)
+            if record.offset in batch.trace:
+                plan = msgspec.structs.replace(plan, headers=batch.trace[record.offset])
+            plans.append(plan)
             if passing.event is not None:
                 here.states.changed(passing.conversation_id)
         return plans

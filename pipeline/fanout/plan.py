@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from infra.ports import Outgoing
+from infra.telemetry.trace_context import Headers
 from schemas.codec import OUTBOUND
 from schemas.conversation import ConversationState, GroupEvent, MemberEvent
 from schemas.records import Outbound, Routing
@@ -33,6 +34,8 @@ class FanoutPlan(msgspec.Struct, frozen=True, gc=False):
     users: Sequence[str]
     joined: Sequence[str] = ()
     left: Sequence[str] = ()
+    headers: Headers = ()
+    """What goes beside its records, so that its trace goes on."""
 
 
 def plan_fanout(
@@ -95,4 +98,4 @@ def _outgoing(plan: FanoutPlan, gateway_id: str, users: list[str], expand: bool)
         source_offset=plan.routing.source_offset,
         expand=expand,
     )
-    return Outgoing(outbound_topic(gateway_id).name, 0, OUTBOUND.encode(outbound))
+    return Outgoing(outbound_topic(gateway_id).name, 0, OUTBOUND.encode(outbound), headers=plan.headers)

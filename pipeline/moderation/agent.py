@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,6 +13,7 @@ from prometheus_client import Counter
 from infra.clock import Clock
 from infra.ports import Bus, HistoryStore, Outgoing, Record
 from infra.settings import Settings
+from infra.telemetry.trace_context import Headers
 from pipeline.batch import Batch
 from pipeline.moderation.ledger import Ledger
 from pipeline.moderation.policy import PolicyFollower
@@ -48,6 +50,7 @@ class Effects:
     """What a batch comes to: decisions and accepted requests for the log, then answers to senders."""
 
     polled_at: float
+    trace: Mapping[int, Headers]
     records: list[Outgoing] = field(default_factory=list)
     answers: list[Outgoing] = field(default_factory=list)
 
@@ -128,7 +131,7 @@ class Moderation:
 
     def plan(self, batch: Batch) -> Effects:
         here = self._partitions[batch.partition]
-        effects = Effects(batch.polled_at)
+        effects = Effects(batch.polled_at, batch.trace)
         now_ms = self._clock.now_ms()
         for record, request in zip(batch.records, here.requests, strict=True):
             if here.ledger.is_done(record.offset):
@@ -145,17 +148,20 @@ class Moderation:
         self, here: _Partition, record: Record, request: Request, now_ms: int, effects: Effects
     ) -> None:
         inbound = request.inbound
+        beside = effects.trace.get(record.offset, ())
         verdict = self._judge(here, record.offset, request, now_ms)
         self._verdicts[verdict.verdict].inc()
         if verdict.verdict == "reject":
-            effects.answers.append(rejected_answer(inbound, verdict.code or Code.MODERATED, verdict.message))
+            effects.answers.append(
+                rejected_answer(inbound, verdict.code or Code.MODERATED, verdict.message, beside)
+            )
         else:
             body = request.body
             if verdict.content is not None:
                 masked = msgspec.structs.replace(inbound, content=verdict.content)
                 body = INBOUND.split(INBOUND.encode(masked))[2]
             value = ACCEPTED.splice({"source_offset": record.offset}, body)
-            effects.records.append(Outgoing(ACCEPTED_TOPIC, record.partition, value, record.key))
+            effects.records.append(Outgoing(ACCEPTED_TOPIC, record.partition, value, record.key, beside))
         decision = _decision(record, request, verdict, self._policy.words.policy.version)
         effects.records.append(Outgoing(MODERATION, record.partition, DECISION.encode(decision), record.key))
 

@@ -156,17 +156,18 @@ class Sequencing:
             ):
                 batch.repeats += 1
                 continue
+            beside = batch.trace.get(record.offset, ())
             placed = state.assign(inbound, record.offset, record.timestamp_ms)
             if isinstance(placed, Conflict):
-                out.append(rejected_answer(inbound, Code.DUPLICATE_CONFLICT))
+                out.append(rejected_answer(inbound, Code.DUPLICATE_CONFLICT, headers=beside))
                 continue
             place, new = placed
             if not new:
-                out.append(sent_answer(inbound, place.seq, place.message_id, place.sent_at_ms))
+                out.append(sent_answer(inbound, place.seq, place.message_id, place.sent_at_ms, beside))
                 continue
             places.add(_key(inbound), place, record.offset)
             numbers = {"seq": place.seq, "source_offset": record.offset, "sent_at_ms": place.sent_at_ms}
-            out.append(Outgoing(MESSAGES, batch.partition, MESSAGE.splice(numbers, body), record.key))
+            out.append(Outgoing(MESSAGES, batch.partition, MESSAGE.splice(numbers, body), record.key, beside))
         places.cover(batch.records[-1].offset)
         return out
 
