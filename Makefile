@@ -1,7 +1,7 @@
 # Everything a person types. Each target does the set-up that it needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lock bench reset clean chromium
+.PHONY: help setup run test check lock bench reset clean chromium promtool
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := $(shell command -v uv || echo .skein/tools/bin/uv)
@@ -27,7 +27,7 @@ $(READY): requirements.lock pyproject.toml
 run: $(READY) ## run everything on this machine: engines, gateway, workers; Ctrl-C stops it
 	@$(BIN)/im run
 
-test: $(READY) chromium ## the whole suite: fast tests first, then on real engines and in a real browser
+test: $(READY) chromium promtool ## the whole suite: fast tests first, then on real engines and in a real browser
 	$(BIN)/pytest -q -m "not acceptance and not browser and not load"
 	$(BIN)/pytest -q -m "(acceptance or browser) and not load"
 
@@ -49,6 +49,13 @@ reset: $(READY) ## forget the data of `make run` (asks first)
 
 clean: ## remove the environment and every cache, but no data
 	rm -rf .venv .skein/tools .mypy_cache .pytest_cache .ruff_cache .hypothesis reports
+
+promtool:
+	@command -v promtool >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
+	  apt-get install -yqq --no-install-recommends prometheus >/dev/null \
+	    || { apt-get update -qq && apt-get install -yqq --no-install-recommends prometheus >/dev/null; }; \
+	else echo "✘ promtool not found, the tests of the alert rules need it → sudo apt-get install prometheus"; exit 2; fi
 
 chromium:
 	@command -v chromium >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
