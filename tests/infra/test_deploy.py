@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,6 +11,14 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import REGISTRY
+
+from gateway.metrics import Metrics
+from infra.deploy.grafana.boards import BOARDS, Board, render
+from infra.kafka.publisher import Publisher
+from infra.telemetry.loop_lag import watch_loop
+from pipeline.metrics import stage
+from pipeline.topology import STAGES
 
 DEPLOY = Path(__file__).parents[2] / "infra" / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
@@ -21,6 +30,8 @@ def rules_of(name: str) -> list[dict[str, Any]]:
     return [rule for group in groups for rule in group["rules"]]
 
 
+IN_EVERY_PROCESS = (Publisher, watch_loop)
+"""What brings instruments of its own along."""
 ALERTS = {rule["alert"]: rule for rule in rules_of("alerts.yml")}
 RUNBOOKS = {path.stem: path.read_text() for path in (DEPLOY / "runbooks").glob("*.md")}
 
@@ -75,10 +86,29 @@ def test_runbooks_name_commands_that_exist() -> None:
     from infra.cli import command
 
     root = command()
-    known = {
-        c.name or c.callback.__name__.replace("_", "-")
-        for c in root.registered_commands
-        if c.name or c.callback
-    } | {str(group.name) for group in root.registered_groups}
+    commands = {c.name or getattr(c.callback, "__name__", "") for c in root.registered_commands}
+    known = commands | {str(group.name) for group in root.registered_groups}
     named = {word for text in RUNBOOKS.values() for word in re.findall(r"`im (\w+)", text)}
     assert named <= known
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
+def test_a_board_is_what_the_code_says(board: Board) -> None:
+    """Whoever changes a query writes the boards anew: python -m infra.deploy.grafana.boards."""
+    assert (DEPLOY / "grafana" / f"{board.uid}.json").read_text() == render(board)
+
+
+def test_boards_and_rules_ask_for_nothing_that_is_not_measured() -> None:
+    """Every im_ name in a query is one that a gateway, a worker or the ledger exposes."""
+    for spec in STAGES:
+        stage(spec.name)
+    exposed = {
+        family.name
+        for registry in (REGISTRY, Metrics().registry)
+        for family in registry.collect()
+        if family.name.startswith("im_")
+    }
+    texts = [json.dumps([g.queries for graphs in b.rows.values() for g in graphs]) for b in BOARDS]
+    texts += [str(rule["expr"]) for name in ("objectives.yml", "alerts.yml") for rule in rules_of(name)]
+    asked = {re.sub(r"_(total|bucket|sum|count)$", "", n) for t in texts for n in re.findall(r"\bim_\w+", t)}
+    assert asked - exposed == {"im_ledger_unaccounted"} - exposed

@@ -1,0 +1,48 @@
+"""`im top` says what the load generator says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.stack.environment import child_environment
+from pipeline.ops.top import open_looker
+from pipeline.ops.top_figures import figures
+from pipeline.topology import STAGES
+from tests.conftest import Running
+
+pytestmark = pytest.mark.acceptance
+
+NEAR = 0.05
+PATH = ("moderation", "sequencing", "fanout", "persistence")
+
+
+@pytest.mark.timeout(180, func_only=True)
+async def test_figures_are_those_of_the_generator(system: Running, tmp_path: Path) -> None:
+    """What each stage handled and the gateway accepted and delivered is within 5 % of what was sent."""
+    report = tmp_path / "report.json"
+    command = (sys.executable, "-m", "infra.cli", "bench", "pairs", "--url", system.url)
+    amount = ("--pairs", "10", "--rate", "40", "--seconds", "5", "--warmup", "0", "--json", str(report))
+    async with open_looker(system.settings) as looker:
+        before = await looker.watch()
+        env = child_environment(system.settings, os.environ)
+        bench = await asyncio.create_subprocess_exec(
+            *command, *amount, env=env, stdout=asyncio.subprocess.DEVNULL
+        )
+        await bench.wait()
+        top = figures(before, await looker.watch(), [spec.name for spec in STAGES])
+    sent = json.loads(report.read_text())[0]["figures"]["sends"]
+    handled = {stage.stage: stage.messages_per_s * top.seconds for stage in top.stages}
+    for stage in PATH:
+        assert abs(handled[stage] - sent) <= NEAR * sent, (stage, handled, sent)
+    (gateway,) = top.gateways
+    for per_s in (gateway.accepted_per_s, gateway.delivered_per_s):
+        assert abs(per_s * top.seconds - sent) <= NEAR * sent, (gateway, sent)
+    assert gateway.p50_ms is not None
+    assert all(stage.workers == 1 for stage in top.stages)
+    assert not top.silent
