@@ -20,6 +20,7 @@ def run(
         bool,
         typer.Option("--engines-only", help="Only Kafka, Redis and Cassandra, with topics and tables."),
     ] = False,
+    zipkin: Annotated[bool, typer.Option("--zipkin", help="Also a Zipkin, to look at traces in.")] = False,
 ) -> None:
     """Run everything on this machine until Ctrl-C. Settings are IM_* variables.
 
@@ -31,7 +32,7 @@ def run(
     from infra.stack.run import run as run_all
     from infra.stack.run import until_told
 
-    until_told(run_all(load_settings(), Console(), engines_only=engines_only))
+    until_told(run_all(load_settings(), Console(), engines_only=engines_only, zipkin=zipkin))
 
 
 @app.command()

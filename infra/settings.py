@@ -104,6 +104,8 @@ class Settings(BaseSettings):
     """Where spans go over OTLP/HTTP, such as http://127.0.0.1:4318; empty: nowhere."""
     zipkin_endpoint: str = ""
     """Where spans go as Zipkin's JSON, such as http://127.0.0.1:9411; empty: nowhere."""
+    zipkin_port: Port = 9411
+    """Where `im run --zipkin` runs a Zipkin."""
     trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
     """The share of messages that is traced, unless whoever sends one says otherwise."""
 

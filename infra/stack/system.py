@@ -72,6 +72,13 @@ class System:
         self._stack = stack
         self._steps = steps or silent_steps()
         self._exit = AsyncExitStack()
+        self._worker_ports: Mapping[str, int] = {}
+
+    @property
+    def probes(self) -> Mapping[str, Address]:
+        """Where each gateway and worker serves /readyz and /metrics, by name."""
+        workers = {name: Address("127.0.0.1", port) for name, port in self._worker_ports.items()}
+        return {**self.addresses, **workers}
 
     @property
     def addresses(self) -> Mapping[str, Address]:
@@ -142,6 +149,7 @@ class System:
         first = self.settings.worker_port
         ports = range(first, first + len(WORKERS)) if first else free_ports(len(WORKERS))
         workers = [(self._prefix + name, stages) for name, stages in WORKERS]
+        self._worker_ports = {name: port for (name, _), port in zip(workers, ports, strict=True)}
         return [
             (
                 self._spec(
