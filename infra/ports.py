@@ -267,6 +267,16 @@ class RouteTable(Protocol):
         """Every process that is not forgotten, sorted."""
         ...
 
+    # Reports (services that watch the others write, operators read)
+
+    async def put_report(self, name: str, report: bytes, ttl_s: float) -> None:
+        """Keep the newest report of a service for a while; an earlier one is replaced."""
+        ...
+
+    async def report(self, name: str) -> bytes | None:
+        """The newest report of a service; None if there is none, or it has expired."""
+        ...
+
 
 # The history
 
@@ -287,6 +297,10 @@ class HistoryStore(Protocol):
 
     async def head(self, conversation_id: str) -> Head | None:
         """The newest stored message; None if there is none."""
+        ...
+
+    async def stored_ids(self, conversation_id: str, first_seq: int, last_seq: int) -> dict[int, str]:
+        """seq → message id of every whole message from `first_seq` to `last_seq`, both included."""
         ...
 
     async def events(self, conversation_id: str) -> list[StoredEvent]:

@@ -35,6 +35,7 @@ from schemas.keys import (
     inbox_key,
     large_key,
     readers_key,
+    report_key,
     route_key,
 )
 
@@ -224,6 +225,15 @@ class RedisRouteTable:
             [("ZRANGEBYSCORE", ANNOUNCED_KEY, f"({self._clock.now_ms()}", "+inf")]
         )
         return sorted(Announced(*text.split("|", 2)) for text in named)
+
+    # Reports
+
+    async def put_report(self, name: str, report: bytes, ttl_s: float) -> None:
+        await self._redis.call([("SET", report_key(name), report.decode(), "PX", int(ttl_s * 1000))])
+
+    async def report(self, name: str) -> bytes | None:
+        (found,) = await self._redis.call([("GET", report_key(name))])
+        return None if found is None else str(found).encode()
 
     # Behind them
 

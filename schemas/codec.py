@@ -112,6 +112,10 @@ class SplicedCodec(RecordCodec[R]):
         out.write(body)
         return out.getvalue()
 
+    def numbers(self, value: bytes | None) -> dict[str, int]:
+        """The numbers alone. What comes after them may be anything."""
+        return self._read(value, self._prefix)
+
     def split(self, value: bytes | None) -> tuple[dict[str, int], Inbound, bytes]:
         """The numbers, the Inbound, and the bytes of the Inbound for the next stage's `splice`."""
         fields = self._read(value, self._schema)

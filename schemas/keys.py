@@ -15,6 +15,7 @@ Everything here can be thrown away: routes come back from the gateways, the rest
                                     member "": complete; filled anew from all routes each hour
     announced                       sorted set: "role|name|host:port" of each process → forgotten at this ms
     watermarks                      hash: "<stage>:<partition>" → everything up to this ms is done
+    report:<service>                JSON: what a watching service found last; expires soon after it stops
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ __all__ = [
     "large_key",
     "lease_key",
     "readers_key",
+    "report_key",
     "route_key",
     "shard_of",
 ]
@@ -69,3 +71,7 @@ def head_key(conversation_id: str) -> str:
 
 def readers_key(conversation_id: str) -> str:
     return f"readers:{{{shard_of(conversation_id)}}}:{conversation_id}"
+
+
+def report_key(service: str) -> str:
+    return f"report:{service}"

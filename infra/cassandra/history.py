@@ -75,6 +75,14 @@ class CassandraHistory:
         newest = await self.page(conversation_id, limit=1)
         return Head(newest[0].seq, newest[0].sent_at_ms) if newest else None
 
+    async def stored_ids(self, conversation_id: str, first_seq: int, last_seq: int) -> dict[int, str]:
+        """One query for each bucket of the range."""
+        found: dict[int, str] = {}
+        for bucket in range(bucket_of(max(first_seq, 1)), bucket_of(last_seq) + 1):
+            rows = await self._session.rows("stored_ids", conversation_id, bucket, first_seq, last_seq)
+            found |= {seq: message_id for seq, message_id in rows if message_id is not None}
+        return found
+
     async def events(self, conversation_id: str) -> list[StoredEvent]:
         return [StoredEvent(*row) for row in await self._session.rows("events", conversation_id)]
 

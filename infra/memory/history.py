@@ -100,6 +100,11 @@ class MemoryHistory:
         newest = await self.page(conversation_id, limit=1)
         return Head(newest[0].seq, newest[0].sent_at_ms) if newest else None
 
+    async def stored_ids(self, conversation_id: str, first_seq: int, last_seq: int) -> dict[int, str]:
+        cells = self._messages[conversation_id]
+        rows = {seq: cells[seq].values() for seq in cells if first_seq <= seq <= last_seq}
+        return {seq: row["message_id"] for seq, row in rows.items() if "message_id" in row}
+
     async def events(self, conversation_id: str) -> list[StoredEvent]:
         cells = self._events[conversation_id]
         return [msgspec.convert(cells[seq].values(), StoredEvent) for seq in sorted(cells)]

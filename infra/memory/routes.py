@@ -48,6 +48,7 @@ class MemoryRouteTable:
         self._filled: set[str] = set()
         self._watermarks: dict[tuple[str, int], int] = {}
         self._announced: dict[Announced, int] = {}
+        self._reports: dict[str, tuple[bytes, float]] = {}
 
     async def startup(self) -> None:
         """Nothing to open."""
@@ -184,6 +185,15 @@ class MemoryRouteTable:
     async def announced(self) -> list[Announced]:
         now_ms = self._clock.now_ms()
         return sorted(process for process, until_ms in self._announced.items() if until_ms > now_ms)
+
+    # Reports
+
+    async def put_report(self, name: str, report: bytes, ttl_s: float) -> None:
+        self._reports[name] = (report, self._clock.monotonic() + ttl_s)
+
+    async def report(self, name: str) -> bytes | None:
+        report, until = self._reports.get(name, (b"", 0.0))
+        return report if until > self._clock.monotonic() else None
 
     # Behind them
 

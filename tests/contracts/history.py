@@ -194,6 +194,17 @@ async def check_nothing_to_write_is_no_error(store: HistoryStore) -> None:
     await store.move_cursors([])
 
 
+async def check_stored_ids_name_the_whole_rows_of_a_range(store: HistoryStore) -> None:
+    conversation_id = a_conversation()
+    last = BUCKET_SIZE + 1
+    await store.write(messages(conversation_id, [1, 2, 4, BUCKET_SIZE, last]))
+    await store.write([ChangeRow(conversation_id, 3, 9, 1_700_000_000_009, None)])
+    found = await store.stored_ids(conversation_id, 2, last)
+    assert found == {seq: f"id-{seq}" for seq in (2, 4, BUCKET_SIZE, last)}
+    assert await store.stored_ids(conversation_id, 1, 1) == {1: "id-1"}
+    assert await store.stored_ids(a_conversation(), 1, 10) == {}
+
+
 CHECKS: Final[Sequence[Check]] = [
     check for name, check in list(globals().items()) if name.startswith("check_")
 ]

@@ -298,6 +298,16 @@ async def check_a_process_is_announced_until_it_is_silent(table: RouteTable, ela
     assert quick not in await table.announced()
 
 
+async def check_a_report_is_replaced_and_expires(table: RouteTable, elapse: Elapse) -> None:
+    name = a_name("service")
+    assert await table.report(name) is None
+    await table.put_report(name, b'{"n":1}', LONG_S)
+    await table.put_report(name, '{"n":"2 → 3"}'.encode(), SHORT_S)
+    assert await table.report(name) == '{"n":"2 → 3"}'.encode()
+    await elapse(2 * SHORT_S)
+    assert await table.report(name) is None
+
+
 CHECKS: Final[Sequence[Check]] = [
     check for name, check in list(globals().items()) if name.startswith("check_")
 ]

@@ -113,6 +113,13 @@ def test_schema_ids_are_unique() -> None:
     assert len(set(schema_ids().values())) == len(schema_ids())
 
 
+def test_the_numbers_of_a_spliced_record_can_be_read_alone() -> None:
+    """`numbers` gives what `split` gives, without the Inbound behind it."""
+    body = INBOUND.split(INBOUND.encode(an_inbound()))[2]
+    value = ACCEPTED.splice({"source_offset": 90_211}, body)
+    assert ACCEPTED.numbers(value) == ACCEPTED.split(value)[0] == {"source_offset": 90_211}
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_break_a_decoder(junk: bytes) -> None:
     """Any bytes after a valid framing decode or raise Undecodable."""
