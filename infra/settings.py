@@ -99,6 +99,10 @@ class Settings(BaseSettings):
     """What one request to Cassandra may take."""
 
     # What is watched
+    ledger_interval_s: PositiveSeconds = 5.0
+    """How often the ledger closes its books."""
+    ledger_members: Positive = 500
+    """Members whose acks the ledger checks in a round; those of the others go unchecked, and are counted."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     otlp_endpoint: str = ""
     """Where spans go over OTLP/HTTP, such as http://127.0.0.1:4318; empty: nowhere."""

@@ -1,4 +1,4 @@
-"""`im status`: how far each stage is, from the groups' offsets and the stages' watermarks."""
+"""`im status`: how far each stage is, from the groups' offsets and the stages' watermarks; and the ledger."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from infra.ports import Bus, RouteTable
 from infra.redis import RedisRouteTable
 from infra.settings import Settings
 from pipeline.app import group_of
+from pipeline.ops.audit import Account
+from pipeline.ops.ledger_view import account_line, newest_account
 from pipeline.topology import STAGES
 
-__all__ = ["StageStatus", "read_status", "stage_statuses", "table_of"]
+__all__ = ["StageStatus", "Status", "read_status", "stage_statuses", "table_of"]
 
 _STALE_MS = 10_000
 
@@ -33,14 +35,27 @@ class StageStatus(msgspec.Struct, frozen=True):
         return "ok" if self.behind_ms < _STALE_MS else "behind"
 
 
-async def read_status(settings: Settings) -> list[StageStatus]:
+class Status(msgspec.Struct, frozen=True):
+    """`account` None: nobody keeps the books."""
+
+    stages: list[StageStatus]
+    account: Account | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether every stage moves and nothing is unaccounted for."""
+        return all(stage.state == "ok" for stage in self.stages) and not (self.account and self.account.total)
+
+
+async def read_status(settings: Settings) -> Status:
     """Ask the engines. Raises `Unavailable` naming the one that does not answer."""
     clock = SystemClock()
     bus, routes = KafkaBus(settings, client_id="im-status"), RedisRouteTable(settings, clock)
     await bus.startup()
     await routes.startup()
     try:
-        return await stage_statuses(bus, routes, clock.now_ms(), settings.partitions)
+        stages = await stage_statuses(bus, routes, clock.now_ms(), settings.partitions)
+        return Status(stages, await newest_account(routes))
     finally:
         await bus.shutdown()
         await routes.shutdown()
@@ -58,9 +73,10 @@ async def stage_statuses(bus: Bus, routes: RouteTable, now_ms: int, partitions: 
     return rows
 
 
-def table_of(rows: list[StageStatus]) -> Table:
+def table_of(status: Status) -> Table:
     table = Table("stage", "reads", "waiting", "behind", "state", title="Skein")
-    for row in rows:
+    table.caption, table.caption_justify = account_line(status.account), "left"
+    for row in status.stages:
         behind = f"{row.behind_ms / 1000:.1f} s" if row.behind_ms >= 0 else "–"
         table.add_row(row.stage, row.reads, f"{row.waiting:,}", behind, row.state)
     return table

@@ -31,6 +31,10 @@ WORKERS: Final = (
     ("worker-2", ("persistence", "receipts")),
 )
 """Which stages share a process: those a sender waits for, and those that may fall behind under load."""
+LEDGER: Final = "ledger"
+"""The process that accounts for what the others do."""
+STANDBYS: Final = ("gateway", "worker")
+"""Commands whose processes somebody waits for when they die."""
 DEMO: Final = {"demo": "on"}
 START_TIMEOUT_S: Final = 60.0
 
@@ -147,20 +151,23 @@ class System:
 
     def _worker_specs(self) -> list[tuple[ChildSpec, str]]:
         first = self.settings.worker_port
-        ports = range(first, first + len(WORKERS)) if first else free_ports(len(WORKERS))
-        workers = [(self._prefix + name, stages) for name, stages in WORKERS]
-        self._worker_ports = {name: port for (name, _), port in zip(workers, ports, strict=True)}
+        commands = [(name, ("worker", *stages)) for name, stages in WORKERS]
+        commands.append((LEDGER, (LEDGER, "run")))
+        ports = range(first, first + len(commands)) if first else free_ports(len(commands))
+        self._worker_ports = {
+            self._prefix + name: port for (name, _), port in zip(commands, ports, strict=True)
+        }
         return [
             (
                 self._spec(
-                    name,
-                    ("worker", *stages),
+                    self._prefix + name,
+                    command,
                     Address("127.0.0.1", port),
-                    {"worker_id": name, "worker_port": port},
+                    {"worker_id": self._prefix + name, "worker_port": port},
                 ),
-                " ".join(stages),
+                " ".join(command[1:]) if command[0] == "worker" else "accounts for every message",
             )
-            for (name, stages), port in zip(workers, ports, strict=True)
+            for (name, command), port in zip(commands, ports, strict=True)
         ]
 
     def _spec(
@@ -173,5 +180,5 @@ class System:
             ready=http_probe(address),
             env=child_environment(self.settings.model_copy(update=own), os.environ),
             start_timeout_s=START_TIMEOUT_S,
-            standby=self.settings.warm_standby == "on",
+            standby=self.settings.warm_standby == "on" and arguments[0] in STANDBYS,
         )

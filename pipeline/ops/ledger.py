@@ -69,6 +69,10 @@ class Leg:
         """Settled offsets without an outcome so far."""
         return list(self._owing)
 
+    def fresh(self) -> list[int]:
+        """Those that were looked for only once yet: worth a closer look."""
+        return [offset for offset, looks in self._owing.items() if looks == 1]
+
     def unaccounted(self) -> list[int]:
         """Those that were looked for often enough."""
         return [offset for offset, looks in self._owing.items() if looks >= self._looks]

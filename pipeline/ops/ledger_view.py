@@ -1,0 +1,60 @@
+"""How an account of the ledger is read back and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import msgspec
+from rich.table import Table
+
+from infra.ports import RouteTable
+from pipeline.ops.audit import REPORT, Account
+from pipeline.ops.findings import Finding
+from pipeline.ops.output import Format, print_rows, print_value, resolve
+
+__all__ = ["account_line", "clock_text", "findings_table", "newest_account", "print_account"]
+
+
+async def newest_account(routes: RouteTable) -> Account | None:
+    """What the audit reported last; None if none runs. Raises `Unavailable`."""
+    report = await routes.report(REPORT)
+    return msgspec.json.decode(report, type=Account) if report is not None else None
+
+
+def account_line(account: Account | None) -> str:
+    """One line for `im status`."""
+    if account is None:
+        return "ledger: nobody keeps the books → im ledger run"
+    numbers = account.results
+    sums = " · ".join(f"{name.replace('_', '-')} {count:,}" for name, count in numbers.items() if count)
+    window = f"{clock_text(account.since_ms)}–{clock_text(account.until_ms)}"
+    return f"unaccounted: {account.total}   {window}   {sums} · in flight {account.in_flight:,}"
+
+
+def clock_text(time_ms: int) -> str:
+    """A time of day in UTC, to the second."""
+    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%H:%M:%S}Z"
+
+
+def findings_table(findings: Iterable[Finding]) -> Table:
+    table = Table("between", "what", "conversation", "seq", "message", "place", "", title="Unaccounted")
+    for one in findings:
+        seq = str(one.seq) if one.seq else ""
+        table.add_row(one.between, one.what, one.conversation_id, seq, one.message_id, one.place, one.text)
+    return table
+
+
+def print_account(account: Account, wanted: Format) -> None:
+    if resolve(wanted) == "json":
+        print_value(account)
+        return
+    table = Table("result", "count", title=account_line(account).partition("   ")[0], title_justify="left")
+    for name, count in account.results.items():
+        table.add_row(name, f"{count:,}")
+    table.add_row("in flight", f"{account.in_flight:,}")
+    for between, count in account.unaccounted.items():
+        table.add_row(f"unaccounted: {between}", str(count), style="red" if count else "")
+    print_rows([account], wanted, table)
+    if account.findings and resolve(wanted) == "table":
+        print_rows((), "table", findings_table(account.findings))
