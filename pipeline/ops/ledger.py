@@ -135,6 +135,11 @@ class Ledger:
         self._walk = SeqWalk()
         self._waiting: dict[int, Placed] = {}
 
+    @property
+    def waiting_count(self) -> int:
+        """Messages that were not found stored yet."""
+        return len(self._waiting)
+
     # What the topics say
 
     def accepted(self, offset: int, source_offset: int) -> None:

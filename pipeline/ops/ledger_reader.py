@@ -22,6 +22,8 @@ __all__ = ["DeadLetters", "Head", "LedgerReader", "Marks", "fetch", "read_marks"
 
 READ_RECORDS: Final = 20_000
 """Records of one topic in one step: some 12 MB at most while they are looked at."""
+_WAITING: Final = 100_000
+"""Messages whose rows are not due yet: while there are more, the log is not read on."""
 _CONTEXT_MS: Final = 60_000
 """How much earlier than the books reading begins: more than two machines' clocks differ."""
 _NOBODY: Final = ("", "", "")
@@ -119,6 +121,7 @@ class LedgerReader:
         self._newest_decided = -1
         self._accepted_at = self._decisions_at = self._messages_at = 0
         self.ledger = Ledger(partition, Starts(0, 0, 0))
+        self._before = self._position
         self._heads: dict[str, Head] = {}
         self._unexplained: tuple[list[int], list[int]] = ([], [])
         self.until_ms = 0
@@ -136,6 +139,7 @@ class LedgerReader:
 
     async def look(self, marks: Marks) -> dict[str, Head]:
         """One step: read on, ask the history, settle what is due. The heads of the messages read."""
+        self._before = self._position
         await self._read_accepted(marks)
         await self._read_decisions(marks)
         await self._read_messages(marks)
@@ -149,12 +153,14 @@ class LedgerReader:
         return heads
 
     def is_level(self, marks: Marks) -> bool:
-        """Whether everything up to these marks was read."""
-        return (
-            self._accepted_at >= marks.accepted_end
-            and self._decisions_at >= marks.decisions_end
-            and self._messages_at >= marks.messages_end
-        )
+        """Whether everything up to these marks was read, or the last step could not read on."""
+        ends = marks.accepted_end, marks.decisions_end, marks.messages_end
+        at_end = all(at >= end for at, end in zip(self._position, ends, strict=True))
+        return at_end or self._position == self._before
+
+    @property
+    def _position(self) -> tuple[int, int, int]:
+        return self._accepted_at, self._decisions_at, self._messages_at
 
     # Reading
 
@@ -176,7 +182,8 @@ class LedgerReader:
         self._decisions_at = max(until, self._decisions_at)
 
     async def _read_messages(self, marks: Marks) -> None:
-        until = min(marks.messages_end, self._messages_at + READ_RECORDS)
+        room = max(0, _WAITING - self.ledger.waiting_count)
+        until = min(marks.messages_end, self._messages_at + min(room, READ_RECORDS))
         for record in await fetch(self._bus, MESSAGES, self._partition, self._messages_at, until):
             with suppress(Undecodable):
                 routing = MESSAGE.peek(record.value)

@@ -30,8 +30,8 @@ _in_flight = Gauge("im_ledger_in_flight", "Records that a stage has not committe
 _lag = Gauge("im_ledger_lag_seconds", "Age of the newest moment the books are closed up to.")
 _round = Gauge("im_ledger_round_processor_seconds", "Processor time of the last round.")
 
-_REPORT_ROUNDS = 6
-"""A report outlives its service by so many rounds."""
+_REPORT_KEPT_S = 300.0
+"""A report outlives its service by this time; it says itself up to when the books are closed."""
 
 
 class LedgerService:
@@ -84,8 +84,7 @@ class LedgerService:
         started = time.process_time()
         account, level = await self._audit.round()
         self._export(account)
-        kept_s = _REPORT_ROUNDS * self._settings.ledger_interval_s
-        await self._routes.put_report(REPORT, msgspec.json.encode(account), kept_s)
+        await self._routes.put_report(REPORT, msgspec.json.encode(account), _REPORT_KEPT_S)
         if account.total:
             log.error(
                 "ledger.unaccounted", count=account.total, first=msgspec.to_builtins(account.findings[:3])
