@@ -154,7 +154,7 @@ class Audit:
             books, counts = books_of(reader.ledger)
             unaccounted.update(counts)
             findings += books
-            results.update(_results(reader.ledger))
+            results.update(results_of(reader.ledger))
         unaccounted["row-delivery"] += len(self._overdue)
         findings += [_overdue_finding(c, user_id, said) for (c, user_id), said in self._overdue.items()]
         return Account(
@@ -202,7 +202,7 @@ def _missing(between: Between, place: str, text: str) -> Finding:
     return Finding(between=between, what="missing", place=place, text=text)
 
 
-def _results(ledger: Ledger) -> dict[Result, int]:
+def results_of(ledger: Ledger) -> dict[Result, int]:
     decided, placed, stored = ledger.decided.counts, ledger.placed.counts, ledger.stored.counts
     dead = decided["dead_lettered"] + placed["dead_lettered"] + stored["dead_lettered"]
     return {

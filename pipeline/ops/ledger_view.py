@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 import msgspec
 from rich.table import Table
 
 from infra.ports import RouteTable
-from pipeline.ops.audit import REPORT, Account
+from pipeline.ops.audit import REPORT, Account, Result
 from pipeline.ops.findings import Finding
 from pipeline.ops.output import Format, print_rows, print_value, resolve
+from pipeline.ops.verify import Verification
 
-__all__ = ["account_line", "clock_text", "findings_table", "newest_account", "print_account"]
+__all__ = [
+    "account_line",
+    "findings_table",
+    "newest_account",
+    "print_account",
+    "verification_text",
+]
 
 
 async def newest_account(routes: RouteTable) -> Account | None:
@@ -26,13 +33,25 @@ def account_line(account: Account | None) -> str:
     """One line for `im status`."""
     if account is None:
         return "ledger: nobody keeps the books → im ledger run"
-    numbers = account.results
-    sums = " · ".join(f"{name.replace('_', '-')} {count:,}" for name, count in numbers.items() if count)
-    window = f"{clock_text(account.since_ms)}–{clock_text(account.until_ms)}"
-    return f"unaccounted: {account.total}   {window}   {sums} · in flight {account.in_flight:,}"
+    window = f"{_time(account.since_ms)}–{_time(account.until_ms)}"
+    sums = f"{_sums(account.results)} · in flight {account.in_flight:,}"
+    return f"unaccounted: {account.total}   {window}   {sums}"
 
 
-def clock_text(time_ms: int) -> str:
+def verification_text(found: Verification) -> str:
+    """What a verification compared, in two lines."""
+    window = f"{_time(found.since_ms)}–{_time(found.until_ms)}"
+    return (
+        f"{len(found.findings)} findings · {window}, {found.conversations:,} conversations\n"
+        f"{_sums(found.results)} · in flight {found.in_flight:,}"
+    )
+
+
+def _sums(results: Mapping[Result, int]) -> str:
+    return " · ".join(f"{name.replace('_', '-')} {count:,}" for name, count in results.items() if count)
+
+
+def _time(time_ms: int) -> str:
     """A time of day in UTC, to the second."""
     return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%H:%M:%S}Z"
 

@@ -81,6 +81,10 @@ class World:
         await self._put(MESSAGES, MESSAGE.encode(message), inbound.conversation_id)
         return message
 
+    async def skip_seq(self, conversation_id: str) -> None:
+        """A seq that no message gets."""
+        self._seqs[conversation_id] += 1
+
     async def store(self, message: Message) -> None:
         await self.history.write(rows_of(message))
 
