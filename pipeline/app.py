@@ -15,9 +15,10 @@ from faust.tables.manager import TableManager
 
 from infra.ports import Record
 from infra.settings import Settings
+from pipeline.topology import group_of
 from pipeline.transport import BatchTransport
 
-__all__ = ["create_app", "group_of"]
+__all__ = ["create_app"]
 
 ChunkRunner = Callable[[AsyncIterator[Sequence[Record]]], Awaitable[None]]
 
@@ -38,11 +39,6 @@ class _NoTables(TableManager):
     async def on_start(self) -> None:
         await self._update_channels()
         await self.recovery.start()
-
-
-def group_of(stage: str) -> str:
-    """The consumer group of a stage."""
-    return f"im.{stage}"
 
 
 def create_app(stage: str, topic: str, settings: Settings, run: ChunkRunner) -> faust.App:

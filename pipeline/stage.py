@@ -21,9 +21,9 @@ from infra.clock import Clock
 from infra.ports import Bus, Outgoing, Record
 from infra.telemetry.trace_context import trace_headers
 from pipeline import metrics
-from pipeline.app import group_of
 from pipeline.batch import Batch, Buried, Stage
 from pipeline.progress import Progress
+from pipeline.topology import group_of
 from schemas.errors import Unavailable
 from schemas.topics import DEAD_LETTERS
 

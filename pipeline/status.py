@@ -10,10 +10,9 @@ from infra.kafka import KafkaBus
 from infra.ports import Bus, RouteTable
 from infra.redis import RedisRouteTable
 from infra.settings import Settings
-from pipeline.app import group_of
 from pipeline.ops.audit import Account
 from pipeline.ops.ledger_view import account_line, newest_account
-from pipeline.topology import STAGES
+from pipeline.topology import STAGES, group_of
 
 __all__ = ["StageStatus", "Status", "read_status", "stage_statuses", "table_of"]
 

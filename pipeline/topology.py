@@ -13,7 +13,7 @@ from pipeline.batch import Stage
 from schemas import topics
 from schemas.errors import SettingsError
 
-__all__ = ["STAGES", "Doors", "StageSpec", "stages_named"]
+__all__ = ["STAGES", "Doors", "StageSpec", "group_of", "stages_named"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,11 @@ STAGES: Final = (
     StageSpec("persistence", topics.MESSAGES, ("Cassandra",), "sequencing", _persistence),
     StageSpec("receipts", topics.RECEIPTS, ("Cassandra", "im.outbound.*"), None, _receipts),
 )
+
+
+def group_of(stage: str) -> str:
+    """The consumer group of a stage."""
+    return f"im.{stage}"
 
 
 def stages_named(names: list[str]) -> list[StageSpec]:

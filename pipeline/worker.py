@@ -22,10 +22,10 @@ from infra.settings import Settings
 from infra.telemetry.loop_lag import watch_loop
 from infra.telemetry.start import start_tracing
 from pipeline import metrics
-from pipeline.app import create_app, group_of
+from pipeline.app import create_app
 from pipeline.progress import CLOCK_SKEW_MS, Progress
 from pipeline.stage import EXIT_STAGE_FAILED, StageRunner
-from pipeline.topology import Doors, StageSpec
+from pipeline.topology import Doors, StageSpec, group_of
 from schemas.errors import Unavailable
 
 __all__ = ["Worker"]

@@ -9,11 +9,11 @@ import msgspec
 
 from infra.ports import Bus, Head, HistoryStore, Outgoing, Record, RouteTable
 from infra.settings import Settings
-from pipeline.app import group_of
 from pipeline.batch import Batch
 from pipeline.fanout.plan import FanoutPlan, address_large, address_small, plan_fanout
 from pipeline.source_order import SourceOrder
 from pipeline.states import ConversationStates, by_seq
+from pipeline.topology import group_of
 from schemas.codec import MESSAGE
 from schemas.conversation import GroupEvent, MemberEvent, parse_event
 from schemas.errors import BadInput, ImError, Undecodable

@@ -8,10 +8,10 @@ from contextlib import suppress
 import structlog
 
 from infra.ports import Bus, HistoryStore, Record
-from pipeline.app import group_of
 from pipeline.moderation.ledger import Ledger
 from pipeline.places import entries_of, offset_before, read_places, record_at
 from pipeline.states import ConversationStates, by_source_offset
+from pipeline.topology import group_of
 from schemas.codec import ACCEPTED, DECISION, MESSAGE
 from schemas.errors import Undecodable
 from schemas.records import STATE_KINDS

@@ -9,10 +9,10 @@ from typing import Final
 import msgspec
 
 from infra.ports import Bus, HistoryStore, Record
-from pipeline.app import group_of
 from pipeline.dedupe import Key
 from pipeline.ops.ledger import Ledger, Placed, Starts
 from pipeline.states import look_up
+from pipeline.topology import group_of
 from schemas.codec import ACCEPTED as ACCEPTED_CODEC
 from schemas.codec import DECISION, MESSAGE
 from schemas.errors import Undecodable

@@ -16,9 +16,8 @@ from infra.ports import Bus, RouteTable
 from infra.redis import RedisRouteTable
 from infra.settings import Settings
 from infra.telemetry.scrape import scrape
-from pipeline.app import group_of
 from pipeline.ops.top_figures import Offsets, Top, Watch, figures
-from pipeline.topology import STAGES
+from pipeline.topology import STAGES, group_of
 
 __all__ = ["Looker", "open_looker"]
 

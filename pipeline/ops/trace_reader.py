@@ -9,14 +9,13 @@ from contextlib import suppress
 from typing import Final
 
 from infra.ports import Record
-from pipeline.app import group_of
 from pipeline.ops.arrival import Said, Standing, arrival_of
 from pipeline.ops.audit import ack_grace_ms
 from pipeline.ops.deliveries import folded
 from pipeline.ops.search import CLOCKS_MS, SCAN_RECORDS, find_all, find_made_of
 from pipeline.ops.trace import Evidence, Sending
 from pipeline.states import look_up
-from pipeline.topology import Doors
+from pipeline.topology import Doors, group_of
 from schemas.codec import ACCEPTED as ACCEPTED_CODEC
 from schemas.codec import DECISION, INBOUND, MESSAGE, OUTBOUND, RECEIPT
 from schemas.conversation import ConversationState, Member

@@ -11,13 +11,13 @@ import structlog
 from infra.clock import Clock
 from infra.ports import Bus, HistoryStore, Outgoing, Record
 from infra.settings import Settings
-from pipeline.app import group_of
 from pipeline.batch import Batch
 from pipeline.dedupe import Key
 from pipeline.outcomes import rejected_answer, sent_answer
 from pipeline.places import PlacesWriter, entries_of, offset_before, read_places, record_at
 from pipeline.sequencing.allocator import Conflict, SequenceAllocator
 from pipeline.source_order import SourceOrder
+from pipeline.topology import group_of
 from schemas.codec import ACCEPTED, MESSAGE
 from schemas.codes import Code
 from schemas.errors import Undecodable

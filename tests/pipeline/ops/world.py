@@ -13,10 +13,10 @@ from infra.memory.history import MemoryHistory
 from infra.memory.routes import MemoryRouteTable
 from infra.ports import Outgoing, Route
 from infra.settings import Settings
-from pipeline.app import group_of
 from pipeline.batch import Buried
 from pipeline.persistence.rows import rows_of
 from pipeline.stage import dead_letter
+from pipeline.topology import group_of
 from schemas.codec import ACCEPTED, DECISION, INBOUND, MESSAGE, OUTBOUND
 from schemas.conversation import GroupEvent
 from schemas.errors import Undecodable
