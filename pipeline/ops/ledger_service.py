@@ -28,7 +28,7 @@ _unaccounted = Gauge("im_ledger_unaccounted", "Messages that are missing or doub
 _messages = Total("im_ledger_messages_total", "What became of messages and deliveries.", ["result"])
 _in_flight = Gauge("im_ledger_in_flight", "Records that a stage has not committed yet.")
 _lag = Gauge("im_ledger_lag_seconds", "Age of the newest moment the books are closed up to.")
-_round = Gauge("im_ledger_round_processor_seconds", "Processor time of the last round.")
+_processor = Total("im_ledger_processor_seconds_total", "Processor time of all rounds.")
 
 _REPORT_KEPT_S = 300.0
 """A report outlives its service by this time; it says itself up to when the books are closed."""
@@ -89,7 +89,7 @@ class LedgerService:
             log.error(
                 "ledger.unaccounted", count=account.total, first=msgspec.to_builtins(account.findings[:3])
             )
-        _round.set(time.process_time() - started)
+        _processor.inc(time.process_time() - started)
         return level
 
     def _export(self, account: Account) -> None:
