@@ -108,6 +108,9 @@ class Health:
         return Finding(True)
 
     async def _pipeline(self) -> Finding:
+        stopped = await self._routes.stopped()
+        if stopped:
+            return Finding(False, "; ".join(f"{stage} has stopped: {why}" for stage, why in stopped.items()))
         for stage in SYNC_STAGES:
             reached_ms = await self._routes.watermark((stage,), self._partitions)
             if reached_ms == 0:

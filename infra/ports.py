@@ -277,6 +277,16 @@ class RouteTable(Protocol):
         """The newest report of a service; None if there is none, or it has expired."""
         ...
 
+    # Stages that stopped on purpose (workers write, operators and probes read)
+
+    async def report_stopped(self, stage: str, reason: str) -> None:
+        """A worker has stopped this stage, and why. Forgotten after `STOPPED_KEPT_S` unless said again."""
+        ...
+
+    async def stopped(self) -> dict[str, str]:
+        """Stage → why, of every stage that some worker has stopped."""
+        ...
+
 
 # The history
 

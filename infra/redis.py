@@ -19,6 +19,7 @@ from infra.redis_calls import RedisCalls
 from infra.redis_leases import RedisLeases
 from infra.redis_scripts import Command, run
 from infra.routes import (
+    STOPPED_KEPT_S,
     LiveGateways,
     by_shard,
     newest_heads,
@@ -30,6 +31,7 @@ from infra.routes import (
 from infra.settings import Settings
 from schemas.keys import (
     ANNOUNCED_KEY,
+    STOPPED_KEY,
     WATERMARKS_KEY,
     head_key,
     inbox_key,
@@ -54,8 +56,8 @@ class RedisRouteTable:
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._redis = RedisCalls(settings)
         self._clock = clock
+        self._redis = RedisCalls(settings)
         self._leases = RedisLeases(self._redis, clock)
 
     async def startup(self) -> None:
@@ -234,6 +236,18 @@ class RedisRouteTable:
     async def report(self, name: str) -> bytes | None:
         (found,) = await self._redis.call([("GET", report_key(name))])
         return None if found is None else str(found).encode()
+
+    # Stages that stopped on purpose
+
+    async def report_stopped(self, stage: str, reason: str) -> None:
+        said = f"{self._clock.now_ms()}|{reason}"
+        await self._redis.call([("HSET", STOPPED_KEY, stage, said), ("EXPIRE", STOPPED_KEY, 3_600)])
+
+    async def stopped(self) -> dict[str, str]:
+        (said,) = await self._redis.call([("HGETALL", STOPPED_KEY)])
+        since_ms = self._clock.now_ms() - 1_000 * STOPPED_KEPT_S
+        parts = {stage: text.partition("|") for stage, text in said.items()}
+        return {stage: reason for stage, (at_ms, _, reason) in parts.items() if int(at_ms) > since_ms}
 
     # Behind them
 

@@ -14,6 +14,7 @@ __all__ = [
     "MAX_INBOX",
     "MAX_PULSE",
     "NAMES_PER_CALL",
+    "STOPPED_KEPT_S",
     "LiveGateways",
     "by_shard",
     "newest_heads",
@@ -35,6 +36,8 @@ MAX_PULSE: Final = 100
 """Conversations in one answer to a pulse."""
 NAMES_PER_CALL: Final = 1_000
 """Users or conversations in one script call, so that none holds Redis for more than a few milliseconds."""
+STOPPED_KEPT_S: Final = 10.0
+"""How long a stage counts as stopped after its worker last said so, which it does each second."""
 
 
 def serialize_route(route: Route) -> str:

@@ -97,6 +97,13 @@ class Settings(BaseSettings):
     cassandra_inflight: Positive = 64
     cassandra_timeout_s: PositiveSeconds = 3.0
     """What one request to Cassandra may take."""
+    dlq_max_ratio: Annotated[float, Field(gt=0, le=1)] = 0.25
+    """A stage stops when more than this share of its records fail within `dlq_window_s`."""
+    dlq_window_s: PositiveSeconds = 60.0
+    dlq_min_records: Positive = 200
+    """Fewer records than this in the window say nothing about a share."""
+    dlq_max_consecutive: Positive = 100
+    """A stage stops when more records than this fail in a row in one partition."""
 
     # What is watched
     ledger_interval_s: PositiveSeconds = 5.0

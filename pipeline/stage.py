@@ -1,8 +1,9 @@
 """The one outer loop of every stage: feed, decide, perform, and only then let the offset be committed.
 
 P6 lives here. An engine that is away makes the loop wait and try again, with the offset where it
-was; a record nobody can handle becomes a dead letter and the partition moves on; anything nobody
-foresaw ends the process, because an exception that leaves a Faust agent loses its record.
+was; a record nobody can handle becomes a dead letter and the partition moves on, unless so many fail
+that the fault must be ours: then the stage stops where it is. Anything nobody foresaw ends the
+process, because an exception that leaves a Faust agent loses its record.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from infra.ports import Bus, Outgoing, Record
 from infra.telemetry.trace_context import trace_headers
 from pipeline import metrics
 from pipeline.batch import Batch, Buried, Stage
+from pipeline.dead_letter_limit import DeadLetterLimit
 from pipeline.progress import Progress
 from pipeline.topology import group_of
 from schemas.errors import Unavailable
@@ -44,10 +46,19 @@ class StageRunner:
     """Runs one stage over the partitions this process owns, each in a coroutine of its own."""
 
     def __init__(
-        self, stage: Stage[Any], bus: Bus, clock: Clock, progress: Progress, tracing: Tracing | None = None
+        self,
+        stage: Stage[Any],
+        bus: Bus,
+        clock: Clock,
+        progress: Progress,
+        limit: DeadLetterLimit,
+        tracing: Tracing | None = None,
     ) -> None:
         self.stage = stage
         self.progress = progress
+        self.stopped = ""
+        """Why the stage handles nothing more in this process; empty while it works."""
+        self._limit = limit
         self._bus = bus
         self._clock = clock
         self._metrics = metrics.stage(stage.name)
@@ -77,7 +88,15 @@ class StageRunner:
         self.progress.begin(batch)
         hops = self._trace(batch)
         await self._until_done(partial(self.stage.load, batch))
+        if self.stopped:
+            await self._stand_still()
         effects = self.stage.plan(batch)
+        reason = self._limit.take(
+            batch.records, [b.record.offset for b in batch.buried], self._clock.monotonic()
+        )
+        if reason is not None:
+            self._stop(f"{reason}: {batch.buried[-1].error}")
+            await self._stand_still()
         if batch.buried:
             letters = [dead_letter(self.stage.name, buried, self._clock.now_ms()) for buried in batch.buried]
             await self._finish(partial(self._bus.publish, letters))
@@ -94,6 +113,23 @@ class StageRunner:
             return ()
         hops, batch.trace = self._tracing.process(batch.records, group_of(self.stage.name))
         return hops
+
+    def _stop(self, reason: str) -> None:
+        """Nothing of the batch at hand takes effect, no offset moves, until the process is started anew."""
+        self.stopped = reason
+        self._metrics.stopped()
+        log.critical(
+            "stage.stopped",
+            stage=self.stage.name,
+            reason=reason,
+            do=f"see `im dlq list --stage {self.stage.name}`; deploy what understands them, or raise "
+            "IM_DLQ_MAX_RATIO and IM_DLQ_MAX_CONSECUTIVE so that they go to im.dlq; then restart the worker",
+        )
+
+    async def _stand_still(self) -> NoReturn:
+        """Keep the partition, and leave its records unread, until it is taken away (cancelled)."""
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets this event")
 
     async def _finish(self, effect: Callable[[], Awaitable[None]]) -> None:
         """Perform an effect even if the partition is taken away meanwhile, as long as it ends soon.

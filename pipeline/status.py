@@ -20,15 +20,19 @@ _STALE_MS = 10_000
 
 
 class StageStatus(msgspec.Struct, frozen=True):
-    """`waiting`: records not committed yet. `behind_ms`: age of the watermark, -1 if it never reported."""
+    """`waiting`: records not committed yet. `behind_ms`: age of the watermark, -1 if it never reported.
+    `stopped`: why a worker has stopped the stage."""
 
     stage: str
     reads: str
     waiting: int
     behind_ms: int
+    stopped: str = ""
 
     @property
     def state(self) -> str:
+        if self.stopped:
+            return f"stopped: {self.stopped}"
         if self.behind_ms < 0:
             return "not running"
         return "ok" if self.behind_ms < _STALE_MS else "behind"
@@ -63,12 +67,14 @@ async def read_status(settings: Settings) -> Status:
 async def stage_statuses(bus: Bus, routes: RouteTable, now_ms: int, partitions: int) -> list[StageStatus]:
     """One row for each stage of the path, in its order."""
     rows = []
+    stopped = await routes.stopped()
     for spec in STAGES:
         ends = await bus.ends(spec.reads)
         committed = await bus.committed(group_of(spec.name), spec.reads)
         waiting = sum(max(0, end - committed.get(partition, 0)) for partition, end in ends.items())
         mark = await routes.watermark((spec.name,), partitions)
-        rows.append(StageStatus(spec.name, spec.reads, waiting, max(0, now_ms - mark) if mark else -1))
+        behind_ms = max(0, now_ms - mark) if mark else -1
+        rows.append(StageStatus(spec.name, spec.reads, waiting, behind_ms, stopped.get(spec.name, "")))
     return rows
 
 

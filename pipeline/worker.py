@@ -23,6 +23,7 @@ from infra.telemetry.loop_lag import watch_loop
 from infra.telemetry.start import start_tracing
 from pipeline import metrics
 from pipeline.app import create_app
+from pipeline.dead_letter_limit import DeadLetterLimit
 from pipeline.progress import CLOCK_SKEW_MS, Progress
 from pipeline.stage import EXIT_STAGE_FAILED, StageRunner
 from pipeline.topology import Doors, StageSpec, group_of
@@ -67,7 +68,7 @@ class Worker:
         for spec in self._specs:
             stage = spec.build(doors)
             await stage.startup()
-            runner = StageRunner(stage, self._bus, self._clock, Progress(), self._tracing)
+            runner = StageRunner(stage, self._bus, self._clock, Progress(), self._limit(), self._tracing)
             app = create_app(spec.name, spec.reads, self._settings, runner.run_partition)
             self._running.append(_Running(spec, runner, app))
         await asyncio.gather(*(running.app.start() for running in self._running))
@@ -107,6 +108,15 @@ class Worker:
         if self._tracing is not None:
             await asyncio.to_thread(self._tracing.shutdown)
 
+    def _limit(self) -> DeadLetterLimit:
+        settings = self._settings
+        return DeadLetterLimit(
+            settings.dlq_max_ratio,
+            settings.dlq_window_s,
+            settings.dlq_min_records,
+            settings.dlq_max_consecutive,
+        )
+
     async def _stop(self, app: faust.App) -> None:
         try:
             async with asyncio.timeout(_STOP_TIMEOUT_S):
@@ -115,8 +125,14 @@ class Worker:
             log.warning("worker.slow_stop", stage=app.conf.id)
 
     async def _report(self, running: _Running) -> None:
-        """Publish the stage's watermarks, and end the process if a partition does not move any more."""
+        """Publish the stage's watermarks, and end the process if a partition does not move any more.
+
+        A stage that was stopped stands still on purpose: that is said instead.
+        """
         spec, progress = running.spec, running.runner.progress
+        if running.runner.stopped:
+            await self._routes.report_stopped(spec.name, running.runner.stopped)
+            return
         owned = {tp.partition for tp in running.app.consumer.assignment() if tp.topic == spec.reads}
         if not owned:
             metrics.stage(spec.name).stand({})
@@ -144,13 +160,22 @@ class Worker:
         if not settings.worker_port:
             return
         app = web.Application()
-        app.add_routes([web.get("/livez", _livez), web.get("/readyz", _livez), web.get("/metrics", _metrics)])
+        app.add_routes(
+            [web.get("/livez", _livez), web.get("/readyz", self._readyz), web.get("/metrics", _metrics)]
+        )
         self._web = web.AppRunner(app, access_log=None)
         await self._web.setup()
         await web.TCPSite(self._web, settings.host, settings.worker_port).start()
         address = reachable_address(settings.host, settings.worker_port)
         here = Announced("worker", settings.worker_id, address)
         self._watching.append(asyncio.create_task(keep_announced(self._routes, here)))
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        """200 while every stage works; 503 with the reason of each that was stopped."""
+        stages = {running.spec.name: running.runner.stopped for running in self._running}
+        ready = not any(stages.values())
+        report = {name: {"ok": not why, "reason": why} for name, why in stages.items()}
+        return web.json_response({"ready": ready, "stages": report}, status=200 if ready else 503)
 
 
 async def _livez(_: web.Request) -> web.Response:

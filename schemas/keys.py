@@ -16,6 +16,7 @@ Everything here can be thrown away: routes come back from the gateways, the rest
     announced                       sorted set: "role|name|host:port" of each process → forgotten at this ms
     watermarks                      hash: "<stage>:<partition>" → everything up to this ms is done
     report:<service>                JSON: what a watching service found last; expires soon after it stops
+    stopped                         hash: stage → "at_ms|why"; a worker has stopped it lately
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ __all__ = [
     "ANNOUNCED_KEY",
     "GATEWAYS_KEY",
     "SHARD_COUNT",
+    "STOPPED_KEY",
     "WATERMARKS_KEY",
     "head_key",
     "inbox_key",
@@ -42,6 +44,7 @@ SHARD_COUNT: Final = 8
 GATEWAYS_KEY: Final = "gateways"
 WATERMARKS_KEY: Final = "watermarks"
 ANNOUNCED_KEY: Final = "announced"
+STOPPED_KEY: Final = "stopped"
 
 
 def shard_of(name: str) -> int:

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 
 from infra.clock import Clock
 from infra.ports import Announced, Attached, Head, Inbox, Route
-from infra.routes import MAX_DEVICES, LiveGateways, newest_heads, serialize_route, trim_inbox
+from infra.routes import (
+    MAX_DEVICES,
+    STOPPED_KEPT_S,
+    LiveGateways,
+    newest_heads,
+    serialize_route,
+    trim_inbox,
+)
 
 __all__ = ["MemoryRouteTable"]
 
@@ -49,6 +56,7 @@ class MemoryRouteTable:
         self._watermarks: dict[tuple[str, int], int] = {}
         self._announced: dict[Announced, int] = {}
         self._reports: dict[str, tuple[bytes, float]] = {}
+        self._stopped: dict[str, tuple[str, int]] = {}
 
     async def startup(self) -> None:
         """Nothing to open."""
@@ -194,6 +202,15 @@ class MemoryRouteTable:
     async def report(self, name: str) -> bytes | None:
         report, until = self._reports.get(name, (b"", 0.0))
         return report if until > self._clock.monotonic() else None
+
+    # Stages that stopped on purpose
+
+    async def report_stopped(self, stage: str, reason: str) -> None:
+        self._stopped[stage] = (reason, self._clock.now_ms())
+
+    async def stopped(self) -> dict[str, str]:
+        since_ms = self._clock.now_ms() - 1_000 * STOPPED_KEPT_S
+        return {stage: reason for stage, (reason, at_ms) in self._stopped.items() if at_ms > since_ms}
 
     # Behind them
 

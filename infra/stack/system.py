@@ -164,6 +164,8 @@ class System:
                     command,
                     Address("127.0.0.1", port),
                     {"worker_id": self._prefix + name, "worker_port": port},
+                    # Alive is enough: a stage that has stopped on purpose must not hold up the others.
+                    probe="/livez",
                 ),
                 " ".join(command[1:]) if command[0] == "worker" else "accounts for every message",
             )
@@ -171,13 +173,18 @@ class System:
         ]
 
     def _spec(
-        self, name: str, arguments: tuple[str, ...], address: Address, own: Mapping[str, object]
+        self,
+        name: str,
+        arguments: tuple[str, ...],
+        address: Address,
+        own: Mapping[str, object],
+        probe: str = "/readyz",
     ) -> ChildSpec:
         return ChildSpec(
             name=name,
             argv=(sys.executable, "-m", "infra.cli", *arguments),
             log=self.settings.data_dir.absolute() / "log" / f"{name}.log",
-            ready=http_probe(address),
+            ready=http_probe(address, probe),
             env=child_environment(self.settings.model_copy(update=own), os.environ),
             start_timeout_s=START_TIMEOUT_S,
             standby=self.settings.warm_standby == "on" and arguments[0] in STANDBYS,

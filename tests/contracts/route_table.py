@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from infra.ports import Announced, Head, Route, RouteTable
-from infra.routes import MAX_DEVICES, MAX_INBOX, MAX_PULSE
+from infra.routes import MAX_DEVICES, MAX_INBOX, MAX_PULSE, STOPPED_KEPT_S
 from schemas.ids import new_name
 
 __all__ = ["CHECKS", "Check", "Elapse"]
@@ -306,6 +306,18 @@ async def check_a_report_is_replaced_and_expires(table: RouteTable, elapse: Elap
     assert await table.report(name) == '{"n":"2 → 3"}'.encode()
     await elapse(2 * SHORT_S)
     assert await table.report(name) is None
+
+
+async def check_a_stopped_stage_is_known_while_its_worker_says_so(table: RouteTable, elapse: Elapse) -> None:
+    stage = a_name("stage")
+    await table.report_stopped(stage, "9 in a row | failed")
+    await table.report_stopped(stage, "10 in a row | failed")
+    assert (await table.stopped())[stage] == "10 in a row | failed"
+    for _ in range(int(STOPPED_KEPT_S / SHORT_S) + 1):
+        if stage not in await table.stopped():
+            break
+        await elapse(SHORT_S)
+    assert stage not in await table.stopped()
 
 
 CHECKS: Final[Sequence[Check]] = [

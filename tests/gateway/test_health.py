@@ -44,6 +44,16 @@ async def test_a_stage_that_stands_still_is_seen(world: World) -> None:
     assert "behind" in report["pipeline"].reason
 
 
+async def test_a_stage_that_was_stopped_says_why(world: World) -> None:
+    """Also one whose watermark no gateway looks at."""
+    await world.routes.report_stopped("moderation", "101 records in a row failed")
+    await world.gateway.health.look()
+    report = world.gateway.health.report()["dependencies"]
+    assert isinstance(report, dict)
+    assert not world.gateway.health.ready
+    assert report["pipeline"].reason == "moderation has stopped: 101 records in a row failed"
+
+
 async def test_a_draining_gateway_is_not_ready(world: World) -> None:
     """Whatever its dependencies say."""
     await world.gateway.health.look()

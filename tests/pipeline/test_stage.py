@@ -1,0 +1,105 @@
+"""pipeline/stage.py"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from infra.clock import ManualClock
+from infra.memory.bus import MemoryBus
+from infra.memory.history import MemoryHistory
+from infra.ports import Record
+from pipeline.dead_letter_limit import DeadLetterLimit
+from pipeline.persistence.agent import Persistence
+from pipeline.progress import Progress
+from pipeline.stage import StageRunner
+from tests.builders import a_message, a_record, framed
+
+GROUP = "g:team"
+
+
+class Line:
+    """A stage with one partition, fed by hand."""
+
+    def __init__(self, max_consecutive: int = 5) -> None:
+        self.clock = ManualClock()
+        self.bus = MemoryBus(1, self.clock)
+        self.history = MemoryHistory()
+        limit = DeadLetterLimit(1.0, 60.0, 1_000, max_consecutive)
+        self.runner = StageRunner(Persistence(self.history), self.bus, self.clock, Progress(), limit)
+        self.handled = 0
+
+    async def feed(self, chunks: Sequence[Sequence[Record]]) -> None:
+        """Return once the runner took all, or stopped."""
+
+        async def source() -> AsyncIterator[Sequence[Record]]:
+            for chunk in chunks:
+                yield chunk
+                self.handled += 1
+
+        task = asyncio.create_task(self.runner.run_partition(source()))
+        while not task.done() and not self.runner.stopped:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    @property
+    def letters(self) -> list[Record]:
+        return self.bus.records("im.dlq")
+
+    async def seqs(self) -> list[int]:
+        return [row.seq for row in await self.history.page(GROUP, after_seq=0, limit=100)]
+
+
+def said(seq: int) -> Record:
+    return a_record(framed(a_message(seq, source_offset=seq, conversation_id=GROUP)), offset=seq)
+
+
+def junk(offset: int) -> Record:
+    return a_record(b"junk", offset)
+
+
+async def test_a_poison_record_costs_one_dead_letter() -> None:
+    """With its bytes as they were and its reason in the headers; the records around it are stored."""
+    line = Line()
+    await line.feed([[said(1), junk(2)], [said(3)]])
+    assert await line.seqs() == [1, 3]
+    (letter,) = line.letters
+    headers = dict(letter.headers)
+    assert letter.value == b"junk"
+    assert headers["__streams.errors.offset"] == b"2"
+    assert headers["__streams.errors.topic"] == b"im.messages"
+    assert headers["im-stage"] == b"persistence"
+    assert headers["im-failed-at"] == str(line.clock.now_ms()).encode()
+
+
+async def test_a_stage_that_understands_nothing_stops_where_it_is() -> None:
+    """Nothing of the batch that trips the limit takes effect: no dead letter, no row, no offset."""
+    line = Line(max_consecutive=5)
+    await line.feed([[said(1)], [junk(2), junk(3)], [said(4), *map(junk, range(5, 12))], [said(12)]])
+    assert "7 records in a row" in line.runner.stopped
+    assert "expected schema id" in line.runner.stopped
+    assert len(line.letters) == 2
+    assert await line.seqs() == [1]
+    assert line.handled == 2
+
+
+async def test_a_stopped_stage_handles_no_other_partition_either() -> None:
+    """Until the process is started anew."""
+    line = Line(max_consecutive=1)
+    await line.feed([[junk(1), junk(2)]])
+    assert line.runner.stopped
+    await line.feed([[said(1)]])
+    assert await line.seqs() == []
+
+
+@pytest.mark.parametrize("count", [1, 5])
+async def test_what_the_limit_bears_goes_on(count: int) -> None:
+    """The limit is the most that is borne, not the first that is not."""
+    line = Line(max_consecutive=5)
+    await line.feed([[*map(junk, range(count)), said(9)]])
+    assert not line.runner.stopped
+    assert len(line.letters) == count
