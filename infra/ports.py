@@ -7,7 +7,8 @@ when its engine cannot answer within the door's own bounds, and nothing else of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import msgspec
@@ -87,12 +88,26 @@ class Bus(Protocol):
         """
         ...
 
+    def scan(
+        self, topic: str, partition: int, start: int, end: int
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Record]]]:
+        """As `read_range`, at the reader's own pace: runs of neighbouring records, oldest first.
+
+        While a run is being handled the next ones are fetched, as many as one fetch brings. An `end`
+        beyond the log's end means the end as it stands when the scan is opened.
+        """
+        ...
+
     async def offsets_at(self, topic: str, partition: int, time_ms: int) -> int:
         """The first offset whose record is not older than this time; the end if there is none."""
         ...
 
     async def ends(self, topic: str) -> dict[int, int]:
         """End offset of every partition."""
+        ...
+
+    async def beginnings(self, topic: str) -> dict[int, int]:
+        """The first offset that is still there, of every partition."""
         ...
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:

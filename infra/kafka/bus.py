@@ -84,14 +84,8 @@ class KafkaBus:
             until: int = (await consumer.end_offsets([place]))[place]
             if end is not None:
                 until = min(until, end)
-            position = max(start, first)
-            consumer.seek(place, position)
-            while position < until:
-                fetched = await consumer.getmany(place, timeout_ms=1_000, max_records=_READ_RECORDS)
-                records = [r for r in fetched.get(place, ()) if r.offset < until]
-                if records:
-                    take([_record(r) for r in records])
-                position = await consumer.position(place)
+            async for records in _runs(consumer, place, max(start, first), until):
+                take(records)
             consumer.unsubscribe()
             return max(until, start)
 
@@ -112,6 +106,21 @@ class KafkaBus:
         else:
             await stop(reader)
 
+    @asynccontextmanager
+    async def scan(
+        self, topic: str, partition: int, start: int, end: int
+    ) -> AsyncIterator[AsyncIterator[Sequence[Record]]]:
+        place = TopicPartition(topic, partition)
+        async with door(f"read {topic}[{partition}]"):
+            consumer = await new_consumer(self._settings, self._client_id)
+            try:
+                consumer.assign([place])
+                first = (await consumer.beginning_offsets([place]))[place]
+                until = min(end, (await consumer.end_offsets([place]))[place])
+                yield _runs(consumer, place, max(start, first), until)
+            finally:
+                await stop(consumer)
+
     async def offsets_at(self, topic: str, partition: int, time_ms: int) -> int:
         place = TopicPartition(topic, partition)
         async with door(f"look up times in {topic}[{partition}]"):
@@ -122,14 +131,24 @@ class KafkaBus:
 
     async def ends(self, topic: str) -> dict[int, int]:
         async with door(f"look up the end of {topic}"):
-            partitions = self._query.partitions_for_topic(topic)
-            if not partitions:
-                partitions = (await self._query._client.fetch_all_metadata()).partitions_for_topic(topic)
-            if not partitions:
-                raise Unavailable(f"there is no topic {topic}")
-            places = [TopicPartition(topic, partition) for partition in partitions]
+            places = await self._places(topic)
             ends: Mapping[Any, int] = await self._query.end_offsets(places)
             return {place.partition: offset for place, offset in ends.items()}
+
+    async def beginnings(self, topic: str) -> dict[int, int]:
+        async with door(f"look up the beginning of {topic}"):
+            places = await self._places(topic)
+            firsts: Mapping[Any, int] = await self._query.beginning_offsets(places)
+            return {place.partition: offset for place, offset in firsts.items()}
+
+    async def _places(self, topic: str) -> list[TopicPartition]:
+        """Every partition of a topic. Raises `Unavailable` if there is no such topic."""
+        partitions = self._query.partitions_for_topic(topic)
+        if not partitions:
+            partitions = (await self._query._client.fetch_all_metadata()).partitions_for_topic(topic)
+        if not partitions:
+            raise Unavailable(f"there is no topic {topic}")
+        return [TopicPartition(topic, partition) for partition in partitions]
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         async with door(f"look up the offsets of {group}"):
@@ -187,6 +206,19 @@ class KafkaSubscription:
 
     async def close(self) -> None:
         await stop(self._consumer)
+
+
+async def _runs(
+    consumer: AIOKafkaConsumer, place: TopicPartition, position: int, until: int
+) -> AsyncIterator[Sequence[Record]]:
+    """The records from `position` to before `until`, as they come."""
+    consumer.seek(place, position)
+    while position < until:
+        fetched = await consumer.getmany(place, timeout_ms=1_000, max_records=_READ_RECORDS)
+        records = [_record(r) for r in fetched.get(place, ()) if r.offset < until]
+        if records:
+            yield records
+        position = await consumer.position(place)
 
 
 def _record(r: Any) -> Record:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 from infra.clock import Clock
@@ -67,11 +68,26 @@ class MemoryBus:
             position = min(stop, position + _READ_RECORDS)
         return max(stop, start)
 
+    @asynccontextmanager
+    async def scan(
+        self, topic: str, partition: int, start: int, end: int
+    ) -> AsyncIterator[AsyncIterator[Sequence[Record]]]:
+        yield self._runs(self._log(topic, partition), start, end)
+
+    async def _runs(self, log: _Log, start: int, end: int) -> AsyncIterator[Sequence[Record]]:
+        position, stop = max(start, log.start), min(end, log.end)
+        while position < stop:
+            yield log.read(position, min(stop, position + _READ_RECORDS))
+            position += _READ_RECORDS
+
     async def offsets_at(self, topic: str, partition: int, time_ms: int) -> int:
         return self._log(topic, partition).offset_at(time_ms)
 
     async def ends(self, topic: str) -> dict[int, int]:
         return {number: self._log(topic, number).end for number in range(self._counts.get(topic, 1))}
+
+    async def beginnings(self, topic: str) -> dict[int, int]:
+        return {number: self._log(topic, number).start for number in range(self._counts.get(topic, 1))}
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         return dict(self._committed.get((group, topic), {}))

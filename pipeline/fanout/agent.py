@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from infra.ports import Bus, Head, HistoryStore, Outgoing, Record, RouteTable
+from infra.ports import Bus, HistoryStore, Outgoing, Record, RouteTable
 from infra.settings import Settings
 from pipeline.batch import Batch
-from pipeline.fanout.plan import FanoutPlan, address_large, address_small, plan_fanout
+from pipeline.fanout.plan import FanoutPlan, address_large, address_small, index_entries, plan_fanout
 from pipeline.source_order import SourceOrder
 from pipeline.states import ConversationStates, by_seq
 from pipeline.topology import group_of
@@ -114,14 +114,7 @@ class Fanout:
         return plans
 
     async def perform(self, effects: list[FanoutPlan]) -> None:
-        touched: dict[str, dict[str, int]] = {}
-        heads: dict[str, Head] = {}
-        for plan in effects:
-            conversation_id, sent_at_ms = plan.conversation_id, plan.routing.sent_at_ms
-            heads[conversation_id] = Head(plan.routing.seq, sent_at_ms)
-            if not plan.large:
-                for user_id in plan.users:
-                    touched.setdefault(user_id, {})[conversation_id] = sent_at_ms
+        touched, heads = index_entries(effects)
         gateways_of = await self._routes.index(touched, heads)
         out: list[Outgoing] = []
         readers: dict[str, set[str]] = {}

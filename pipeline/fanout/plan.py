@@ -8,18 +8,18 @@ than the threshold stays large: what the gateways know about it never has to be 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from infra.ports import Outgoing
+from infra.ports import Head, Outgoing
 from infra.telemetry.trace_context import Headers
 from schemas.codec import OUTBOUND
 from schemas.conversation import ConversationState, GroupEvent, MemberEvent
 from schemas.records import Outbound, Routing
 from schemas.topics import outbound_topic
 
-__all__ = ["FanoutPlan", "address_large", "address_small", "plan_fanout"]
+__all__ = ["FanoutPlan", "address_large", "address_small", "index_entries", "plan_fanout"]
 
 
 class FanoutPlan(msgspec.Struct, frozen=True, gc=False):
@@ -64,6 +64,20 @@ def plan_fanout(
     large = state.peak_count > threshold
     users = (*joined, *left) if large else (*after, *left)
     return FanoutPlan(state.conversation_id, routing, value, partition, large, users, joined, left)
+
+
+def index_entries(plans: Iterable[FanoutPlan]) -> tuple[dict[str, dict[str, int]], dict[str, Head]]:
+    """What these messages change in the route table: for each user the conversations (→ sent_at_ms) whose
+    inbox entry rises, and the newest head of each conversation."""
+    touched: dict[str, dict[str, int]] = {}
+    heads: dict[str, Head] = {}
+    for plan in plans:
+        conversation_id, sent_at_ms = plan.conversation_id, plan.routing.sent_at_ms
+        heads[conversation_id] = Head(plan.routing.seq, sent_at_ms)
+        if not plan.large:
+            for user_id in plan.users:
+                touched.setdefault(user_id, {})[conversation_id] = sent_at_ms
+    return touched, heads
 
 
 def address_small(plan: FanoutPlan, gateways_of: Mapping[str, Sequence[str]]) -> list[Outgoing]:

@@ -1,1 +1,1 @@
-"""Operator tools: account for every message, trace any, prove that nothing is missing."""
+"""Operator tools: account for every message, trace any, replay, rebuild, redrive what failed."""

@@ -65,6 +65,27 @@ async def check_a_range_ends_where_it_is_told(bus: Bus) -> None:
     assert await read(bus, start + 10) == []
 
 
+async def check_a_scan_brings_its_range_in_order_and_no_more(bus: Bus) -> None:
+    start, sent = (await bus.ends(MESSAGES))[0], outgoing(30)
+    await bus.publish(sent)
+    for end, count in ((start + 20, 20), (start + 1_000_000, 30), (start, 0)):
+        async with bus.scan(MESSAGES, 0, start, end) as runs:
+            got = [record.value async for records in runs for record in records]
+        assert got == [record.value for record in sent[:count]]
+    async with bus.scan(MESSAGES, 0, start, start + 30) as runs:
+        async for records in runs:
+            assert records[0].offset == start
+            break
+
+
+async def check_a_topic_begins_no_later_than_it_ends(bus: Bus) -> None:
+    await bus.publish(outgoing(1))
+    beginnings, ends = await bus.beginnings(MESSAGES), await bus.ends(MESSAGES)
+    assert beginnings.keys() == ends.keys()
+    assert all(beginnings[partition] <= ends[partition] for partition in ends)
+    assert beginnings[0] < ends[0]
+
+
 async def check_a_record_too_large_is_refused_before_any_is_sent(bus: Bus) -> None:
     start = (await bus.ends(MESSAGES))[0]
     with pytest.raises(BadInput):
