@@ -124,7 +124,7 @@ class ConversationStates:
     def __len__(self) -> int:
         return len(self._held)
 
-    def __contains__(self, conversation_id: str) -> bool:
+    def __contains__(self, conversation_id: object) -> bool:
         return conversation_id in self._held
 
     def _install(self, conversation_id: str, stored: list[StoredEvent], before: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -22,7 +22,7 @@ from schemas.records import STATE_KINDS, Routing
 from schemas.tables import StoredEvent
 from schemas.topics import MESSAGES
 
-__all__ = ["Fanout"]
+__all__ = ["Fanout", "Passing", "read_passing"]
 
 
 class Passing(msgspec.Struct, frozen=True, gc=False):
@@ -73,7 +73,7 @@ class Fanout:
 
         def recall(records: Sequence[Record]) -> None:
             for record in records:
-                passing = _read(record, here.states)
+                passing = read_passing(record, here.states)
                 if isinstance(passing, Passing) and passing.event is not None:
                     here.states.recall(passing.conversation_id, passing.stored_event)
 
@@ -85,7 +85,7 @@ class Fanout:
 
     async def load(self, batch: Batch) -> None:
         here = self._partitions[batch.partition]
-        here.batch = [_read(record, here.states) for record in batch.records]
+        here.batch = [read_passing(record, here.states) for record in batch.records]
         first: dict[str, int] = {}
         for passing in here.batch:
             if isinstance(passing, Passing):
@@ -143,7 +143,7 @@ class Fanout:
         return address_large(plan, sorted(gateways), members)
 
 
-def _read(record: Record, known: ConversationStates) -> Passing | ImError:
+def read_passing(record: Record, known: Container[str]) -> Passing | ImError:
     """What a record asks of fan-out; the ids of `known` conversations were checked before."""
     try:
         conversation_id = (record.key or b"").decode()

@@ -45,7 +45,7 @@ def chosen_form(form: str) -> str:
 
 def _table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
     columns = [name for name in rows[0] if name != "example"] if rows else []
-    headings = [name.removesuffix("_ms").replace("_", " ") for name in columns]
+    headings = [name.removesuffix("_ms") for name in columns]
     table = Table(*headings, title=title, title_justify="left", caption="" if rows else "nothing")
     for row in rows:
         table.add_row(*(_cell(name, row[name]) for name in columns))

@@ -22,7 +22,7 @@ from schemas.ids import conversation_kind, is_name
 from schemas.records import Outbound, Receipt
 from schemas.topics import outbound_topic
 
-__all__ = ["Effects", "Notice", "Receipts", "address"]
+__all__ = ["Effects", "Notice", "Receipts", "address", "read_receipt"]
 
 _DROPPED = Counter("im_receipts_dropped_total", "Cursors that somebody who is no member tried to move.")
 _MAX_SEQ: Final = 2**53
@@ -81,7 +81,7 @@ class Receipts:
         here = self._partitions[batch.partition]
         if here.batch is not batch:
             here.batch = batch
-            here.receipts = [_read(record) for record in batch.records]
+            here.receipts = [read_receipt(record) for record in batch.records]
         receipts = [receipt for receipt in here.receipts if isinstance(receipt, Receipt)]
         await here.audience.load(receipts, batch.polled_at)
 
@@ -151,7 +151,8 @@ def _frame(receipt: Receipt, delivered_seq: int) -> bytes:
     )
 
 
-def _read(record: Record) -> Receipt | ImError:
+def read_receipt(record: Record) -> Receipt | ImError:
+    """A receipt that a gateway may have written, or what is wrong with the record."""
     try:
         receipt = RECEIPT.decode(record.value)
         _check(receipt, record.key)
