@@ -113,13 +113,14 @@ class KafkaBus:
         place = TopicPartition(topic, partition)
         async with door(f"read {topic}[{partition}]"):
             consumer = await new_consumer(self._settings, self._client_id)
-            try:
+        try:
+            async with door(f"look up the ends of {topic}[{partition}]"):
                 consumer.assign([place])
                 first = (await consumer.beginning_offsets([place]))[place]
                 until = min(end, (await consumer.end_offsets([place]))[place])
-                yield _runs(consumer, place, max(start, first), until)
-            finally:
-                await stop(consumer)
+            yield _runs(consumer, place, max(start, first), until)
+        finally:
+            await stop(consumer)
 
     async def offsets_at(self, topic: str, partition: int, time_ms: int) -> int:
         place = TopicPartition(topic, partition)
@@ -214,11 +215,12 @@ async def _runs(
     """The records from `position` to before `until`, as they come."""
     consumer.seek(place, position)
     while position < until:
-        fetched = await consumer.getmany(place, timeout_ms=1_000, max_records=_READ_RECORDS)
+        async with door(f"read {place.topic}[{place.partition}]"):
+            fetched = await consumer.getmany(place, timeout_ms=1_000, max_records=_READ_RECORDS)
+            position = await consumer.position(place)
         records = [_record(r) for r in fetched.get(place, ()) if r.offset < until]
         if records:
             yield records
-        position = await consumer.position(place)
 
 
 def _record(r: Any) -> Record:

@@ -20,7 +20,7 @@ app.add_typer(dlq, name="dlq")
 
 Ids = Annotated[
     list[str] | None,
-    typer.Argument(help="topic[[partition]]@offset of what failed, or its offset in im.dlq."),
+    typer.Argument(help="topic\\[partition]@offset of what failed, or its offset in im.dlq."),
 ]
 Error = Annotated[str, typer.Option(help="Part of the error's name or text.")]
 Stage = Annotated[str, typer.Option(help="moderation, sequencing, fanout, persistence or receipts.")]
@@ -74,12 +74,12 @@ def list_letters(
 
 @dlq.command("show")
 def show_letter(
-    name: Annotated[str, typer.Argument(help="topic[[partition]]@offset, or its offset in im.dlq.")],
+    name: Annotated[str, typer.Argument(help="topic\\[partition]@offset, or its offset in im.dlq.")],
     output: FormOption = "",
 ) -> None:
     """One letter in full: headers, payload as far as it can be decoded, and where the code gave up.
 
-    [b]im dlq show 'im.inbound[[0]]@90211'[/b]
+    [b]im dlq show 'im.inbound\\[0]@90211'[/b]
     """
     import msgspec
     import uvloop

@@ -17,7 +17,7 @@ from pipeline.ops.replay_plan import Plan
 from pipeline.persistence.agent import Persistence
 from pipeline.topology import Doors
 from schemas.codec import MESSAGE
-from schemas.errors import BadInput, Undecodable
+from schemas.errors import BadInput, Unavailable, Undecodable
 
 __all__ = ["Export", "IndexOnly", "stage_of"]
 
@@ -115,8 +115,11 @@ class Export:
         packed = gzip.compress(b"\n".join([line for _, line in effects]) + b"\n", _QUICK, mtime=0)
         at = self._file_bytes.get(partition, 0)
         path = self._folder / f"{self._topic}-{partition}.ndjson.gz"
-        with path.open("r+b" if path.exists() else "w+b") as file:
-            file.truncate(at)
-            file.seek(at)
-            file.write(packed)
+        try:
+            with path.open("r+b" if path.exists() else "w+b") as file:
+                file.truncate(at)
+                file.seek(at)
+                file.write(packed)
+        except OSError as error:
+            raise Unavailable(f"cannot write {path}: {error.strerror}") from error
         self._file_bytes[partition] = at + len(packed)

@@ -13,7 +13,7 @@ from infra.ports import Outgoing
 from pipeline.batch import Batch
 from pipeline.fanout.agent import Fanout
 from pipeline.ops.rebuild_redis import apply_index, fold_log
-from tests.pipeline.ops.world import World
+from tests.pipeline.ops.desk import World
 
 PEOPLE = ["alice", "bob", "cy", "dee", "eve"]
 GROUPS = ["g:tea", "g:team"]

@@ -14,7 +14,7 @@ from pipeline.topology import Doors
 from schemas.codec import RECEIPT
 from schemas.records import Receipt
 from schemas.tables import Cursor
-from tests.pipeline.ops.world import World
+from tests.pipeline.ops.desk import World
 
 TALK = "d:alice:bob"
 GROUP = "g:tea"

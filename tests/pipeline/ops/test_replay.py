@@ -18,7 +18,7 @@ from pipeline.ops.replay_planning import Request, make_plan
 from pipeline.ops.replay_progress import Progress, exclusive, load_progress
 from schemas.errors import BadInput, Unavailable
 from schemas.tables import Row
-from tests.pipeline.ops.world import World
+from tests.pipeline.ops.desk import World
 
 TALK = "d:alice:bob"
 OTHER = "d:alice:cy"

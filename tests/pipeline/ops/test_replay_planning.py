@@ -11,7 +11,7 @@ from pipeline.ops.replay_plan import Plan, Range, ReplayStage, load_plan, save
 from pipeline.ops.replay_planning import Request, make_plan
 from pipeline.persistence.rows import rows_of
 from schemas.errors import BadInput
-from tests.pipeline.ops.world import World
+from tests.pipeline.ops.desk import World
 
 TALKS = ["d:alice:bob", "d:alice:cy", "d:bob:cy", "g:tea"]
 
