@@ -1,15 +1,28 @@
-"""A request over HTTP that waits for its place in the order, as a session would."""
+"""Requests over HTTP that wait for their place in the order, as a session would."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from gateway.answers import refused_frame, sent_frame
+from gateway.auth import Principal
+from gateway.health import Health
+from gateway.hub import Hub
+from gateway.requests import Author, Change, Said, inbound_of
+from gateway.uplink import Uplink
+from infra.clock import Clock
+from schemas.codes import Code
 from schemas.errors import Refused
 from schemas.frames import Accepted, Rejected, Sent
+from schemas.ids import new_name
 from schemas.records import Message
 
-__all__ = ["HttpCall"]
+__all__ = ["HttpCall", "HttpCalls"]
+
+SENT_WAIT_S: Final = 5.0
+MAX_CALLS: Final = 2_000
+"""Requests that wait for their place in the order at a time; above it 503."""
 
 
 class HttpCall:
@@ -46,3 +59,36 @@ class HttpCall:
     def _finish(self, end: Sent | Rejected) -> None:
         if not self.answer.done():
             self.answer.set_result(end)
+
+
+class HttpCalls:
+    """Gives requests to the log, each under a session id of its own: its answer reaches nobody else."""
+
+    def __init__(self, gateway_id: str, hub: Hub, uplink: Uplink, health: Health, clock: Clock) -> None:
+        self._gateway_id = gateway_id
+        self._hub = hub
+        self._uplink = uplink
+        self._health = health
+        self._clock = clock
+
+    async def submit(
+        self, principal: Principal, frame: Said | Change, traceparent: str | None = None
+    ) -> Sent | Rejected | Accepted:
+        """How it ended, or `Accepted` after `SENT_WAIT_S`. Raises `Refused` for what was not taken."""
+        if self._health.draining:
+            raise Refused(Code.UNAVAILABLE, retry_after_ms=1_000)
+        self._uplink.admit(principal)
+        if len(self._hub.callers) >= MAX_CALLS:
+            raise Refused(Code.OVERLOADED, retry_after_ms=1_000)
+        author = Author(principal.user_id, self._gateway_id, new_name())
+        inbound = inbound_of(frame, author, self._clock.now_ms())
+        call = HttpCall()
+        self._hub.callers[author.session_id] = call
+        try:
+            self._uplink.submit(call, inbound, traceparent)
+            end = await call.outcome(SENT_WAIT_S)
+        finally:
+            del self._hub.callers[author.session_id]
+        if end is None:
+            raise Refused(Code.UNAVAILABLE, "the outcome is not known yet; send it again with the same id")
+        return end

@@ -22,6 +22,7 @@ from gateway.handshake import Opening, check_origin, read_opening
 from gateway.health import Health
 from gateway.history import HistoryService
 from gateway.http import Http, HttpParts
+from gateway.http_call import HttpCalls
 from gateway.hub import Hub
 from gateway.inbox import InboxReader
 from gateway.lobby import SWEEP_S, Lobby
@@ -123,7 +124,7 @@ class GatewayServer:
                 settings=settings,
                 secret=secret,
                 hub=hub,
-                uplink=self._uplink,
+                calls=HttpCalls(settings.gateway_id, hub, self._uplink, self.health, clock),
                 sync=sync,
                 history=pages,
                 routes=routes,

@@ -56,7 +56,7 @@ async def test_a_rejected_message_has_the_status_of_its_code(world: World, ask: 
 
 async def test_an_unfinished_message_is_202(world: World, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """With `accepted`: the log has it, its place is not known in time."""
-    monkeypatch.setattr("gateway.http.SENT_WAIT_S", 0.1)
+    monkeypatch.setattr("gateway.http_call.SENT_WAIT_S", 0.1)
 
     async def ignore(_: object) -> None: ...
 
