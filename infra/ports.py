@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -20,6 +20,7 @@ __all__ = [
     "Announced",
     "Attached",
     "Bus",
+    "GatewayNotice",
     "Head",
     "HistoryStore",
     "Inbox",
@@ -147,6 +148,23 @@ class Route(msgspec.Struct, frozen=True):
     since_ms: int
 
 
+class GatewayNotice(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a gateway says of itself with each renewal of its lease. Times and loads are its own."""
+
+    gateway_id: str
+    url: str
+    """Where clients connect, as they reach it."""
+    region: str
+    state: Literal["open", "full", "draining", "drained"]
+    """Only an open one takes new connections; a drained one was asked to stay empty."""
+    weight: int
+    """How much room it has, 1 to 1,000; 0 when it takes nobody."""
+    connections: int
+    max_connections: int
+    memory_bytes: int = 0
+    loop_lag_ms: int = 0
+
+
 class Attached(msgspec.Struct, frozen=True):
     """Answer to an attach: the route of the same device it replaced, and the user's large conversations."""
 
@@ -184,9 +202,12 @@ class RouteTable(Protocol):
 
     # Leases and routes (gateways)
 
-    async def renew_lease(self, gateway_id: str, boot_id: str, ttl_s: float) -> bool:
+    async def renew_lease(
+        self, gateway_id: str, boot_id: str, ttl_s: float, notice: GatewayNotice | None = None
+    ) -> bool:
         """Hold or take the lease. False: it was not there under this boot id (first call, expiry, or the
-        table was flushed), so every route of this gateway must be attached again."""
+        table was flushed), so every route of this gateway must be attached again. `notice` replaces the
+        one before, and is good for as long as the lease."""
         ...
 
     async def drop_lease(self, gateway_id: str, boot_id: str) -> None:
@@ -205,8 +226,27 @@ class RouteTable(Protocol):
         """gateway id → boot id of every gateway that holds a lease; at most one second old."""
         ...
 
+    async def gateways(self) -> list[GatewayNotice]:
+        """The notices of the gateways that hold a lease, by id; one that gave none is missing."""
+        ...
+
     async def routes_of(self, user_ids: Sequence[str]) -> dict[str, list[Route]]:
         """The live routes of users; users without one are missing."""
+        ...
+
+    # Who is there (gateways)
+
+    async def watch(self, user_ids: Sequence[str], gateway_id: str) -> None:
+        """This gateway wants to hear of these users, for an hour from now on."""
+        ...
+
+    async def note_seen(self, user_ids: Sequence[str], at_ms: int) -> dict[str, tuple[str, ...]]:
+        """Devices of these users came or went; an earlier time changes nothing. Returns the live gateways
+        that watch each user; users whom nobody watches are missing."""
+        ...
+
+    async def last_seen(self, user_ids: Sequence[str]) -> dict[str, int]:
+        """When a device of a user last came or went (ms), for a month; users not known are missing."""
         ...
 
     # Fan-out

@@ -14,9 +14,10 @@ from typing import Any, Final
 
 from infra import redis_scripts as scripts
 from infra.clock import Clock
-from infra.ports import Announced, Attached, Head, Inbox, Route
+from infra.ports import Announced, Attached, GatewayNotice, Head, Inbox, Route
 from infra.redis_calls import RedisCalls
 from infra.redis_leases import RedisLeases
+from infra.redis_presence import RedisPresence
 from infra.redis_scripts import Command, run
 from infra.routes import (
     STOPPED_KEPT_S,
@@ -59,6 +60,7 @@ class RedisRouteTable:
         self._clock = clock
         self._redis = RedisCalls(settings)
         self._leases = RedisLeases(self._redis, clock)
+        self._presence = RedisPresence(self._redis, self._leases)
 
     async def startup(self) -> None:
         """Raises `Unavailable` if Redis does not answer."""
@@ -70,8 +72,10 @@ class RedisRouteTable:
 
     # Leases and routes
 
-    async def renew_lease(self, gateway_id: str, boot_id: str, ttl_s: float) -> bool:
-        return await self._leases.renew(gateway_id, boot_id, ttl_s)
+    async def renew_lease(
+        self, gateway_id: str, boot_id: str, ttl_s: float, notice: GatewayNotice | None = None
+    ) -> bool:
+        return await self._leases.renew(gateway_id, boot_id, ttl_s, notice)
 
     async def drop_lease(self, gateway_id: str, boot_id: str) -> None:
         await self._leases.drop(gateway_id, boot_id)
@@ -108,10 +112,24 @@ class RedisRouteTable:
     async def live_gateways(self) -> dict[str, str]:
         return dict((await self._leases.live()).boots)
 
+    async def gateways(self) -> list[GatewayNotice]:
+        return await self._leases.notices()
+
     async def routes_of(self, user_ids: Sequence[str]) -> dict[str, list[Route]]:
         groups = list(by_shard(user_ids))
         answers = await self._redis.call(run(scripts.ROUTES, map(route_key, group), ()) for group in groups)
         return await self._leases.judge(lambda live: _routes(live, groups, answers))
+
+    # Who is there
+
+    async def watch(self, user_ids: Sequence[str], gateway_id: str) -> None:
+        await self._presence.watch(user_ids, gateway_id)
+
+    async def note_seen(self, user_ids: Sequence[str], at_ms: int) -> dict[str, tuple[str, ...]]:
+        return await self._presence.note_seen(user_ids, at_ms)
+
+    async def last_seen(self, user_ids: Sequence[str]) -> dict[str, int]:
+        return await self._presence.last_seen(user_ids)
 
     # Fan-out
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol, TypeVar
 
+import msgspec
+
 from infra import redis_scripts as scripts
 from infra.clock import Clock
+from infra.ports import GatewayNotice
 from infra.redis_scripts import Command, run
 from infra.routes import LiveGateways
-from schemas.keys import GATEWAYS_KEY, lease_key
+from schemas.keys import GATEWAYS_KEY, lease_key, notice_key
 
 __all__ = ["Calls", "RedisLeases"]
 
@@ -17,6 +20,7 @@ T = TypeVar("T")
 
 _KNOWN_FOR_S: Final = 1.0
 _FORGET_AFTER_S: Final = 600.0
+_parse_notice: Final = msgspec.json.Decoder(GatewayNotice).decode
 
 
 class Calls(Protocol):
@@ -36,14 +40,23 @@ class RedisLeases:
         self._known_until = clock.monotonic()
         self._absent_since: dict[str, float] = {}
 
-    async def renew(self, gateway_id: str, boot_id: str, ttl_s: float) -> bool:
+    async def renew(
+        self, gateway_id: str, boot_id: str, ttl_s: float, notice: GatewayNotice | None = None
+    ) -> bool:
         """As `ports.RouteTable.renew_lease`; after a failure it says False once, since the answer that
         was lost may have been that."""
         lease = (gateway_id, boot_id)
         certain = lease in self._renewed
         self._renewed.discard(lease)
-        renew = run(scripts.RENEW_LEASE, [lease_key(gateway_id)], [boot_id, int(ttl_s * 1000)])
-        held, _ = await self._redis.call([renew, ("SADD", GATEWAYS_KEY, gateway_id)], tries=1)
+        ttl_ms = int(ttl_s * 1000)
+        calls = [
+            run(scripts.RENEW_LEASE, [lease_key(gateway_id)], [boot_id, ttl_ms]),
+            ("SADD", GATEWAYS_KEY, gateway_id),
+        ]
+        if notice is not None:
+            text = msgspec.json.encode(notice).decode()
+            calls.append(("SET", notice_key(gateway_id), text, "PX", ttl_ms))
+        held, *_ = await self._redis.call(calls, tries=1)
         self._renewed.add(lease)
         if not (held and certain):
             self._known_until = self._clock.monotonic()
@@ -62,6 +75,12 @@ class RedisLeases:
             self._live = LiveGateways(await self._read(now))
             self._known_until = now + _KNOWN_FOR_S
         return self._live
+
+    async def notices(self) -> list[GatewayNotice]:
+        """As `ports.RouteTable.gateways`."""
+        live = sorted((await self.live()).boots)
+        texts = await self._redis.call([("GET", notice_key(gateway_id)) for gateway_id in live])
+        return [_parse_notice(text) for text in texts if text is not None]
 
     async def judge(self, verdict: Callable[[LiveGateways], T]) -> T:
         """A verdict over what was just read from Redis.

@@ -24,11 +24,13 @@ __all__ = [
     "INBOX",
     "INDEX",
     "MARK_LARGE",
+    "NOTE_SEEN",
     "RAISE_HEADS",
     "READERS_KEPT_S",
     "RENEW_LEASE",
     "RESTORE_INBOX",
     "ROUTES",
+    "WATCH",
     "Command",
     "Script",
     "run",
@@ -39,6 +41,8 @@ _DAY_S = 86_400
 _INBOX_KEPT_S = 30 * _DAY_S
 _STRAY_INBOX_KEPT_S = _DAY_S
 _HEAD_KEPT_S = 30 * _DAY_S
+_SEEN_KEPT_S = 30 * _DAY_S
+_WATCHED_S = 3_600
 READERS_KEPT_S: Final = 3_600
 
 Command = tuple[str | int, ...]
@@ -102,6 +106,27 @@ ROUTES: Final = Script("""
 -- KEYS: route of each. Answers: device, value, ... of each.
 local answers = {}
 for i = 1, #KEYS do answers[i] = redis.call('HGETALL', KEYS[i]) end
+return answers
+""")
+
+WATCH: Final = Script(f"""
+-- KEYS: watchers of each. ARGV: gateway.
+for i = 1, #KEYS do
+  redis.call('SADD', KEYS[i], ARGV[1])
+  redis.call('EXPIRE', KEYS[i], {_WATCHED_S})
+end
+""")
+
+NOTE_SEEN: Final = Script(f"""
+-- KEYS: seen, watchers of each. ARGV: at_ms. Answers: watchers of each.
+local answers = {{}}
+for i = 1, #KEYS, 2 do
+  local held = redis.call('GET', KEYS[i])
+  if not held or tonumber(held) < tonumber(ARGV[1]) then
+    redis.call('SET', KEYS[i], ARGV[1], 'EX', {_SEEN_KEPT_S})
+  end
+  answers[#answers + 1] = redis.call('SMEMBERS', KEYS[i + 1])
+end
 return answers
 """)
 
@@ -218,7 +243,7 @@ _TEXTS: Final = {
     script.sha: script.text
     for script in (
         RENEW_LEASE, DROP_LEASE, ATTACH, DETACH, ROUTES, INDEX, RESTORE_INBOX, INBOX, CHANGED,
-        RAISE_HEADS, HEADS, MARK_LARGE, ADD_READERS,
+        RAISE_HEADS, HEADS, MARK_LARGE, ADD_READERS, WATCH, NOTE_SEEN,
     )
 }  # fmt: skip
 

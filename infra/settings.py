@@ -29,6 +29,8 @@ class Settings(BaseSettings):
     # Who may come in
     auth_secret: SecretStr | None = None
     """Signs and checks tokens (HS256). `im run` makes one and keeps it with the data."""
+    token_life_s: Positive = 2_592_000
+    """The longest life of the tokens that are made for this service; a revocation is heeded for so long."""
     origins: Annotated[str, NoDecode] = ""
     """Comma-separated Origin values that browsers may connect from; the gateway's own is always allowed."""
 

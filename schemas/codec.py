@@ -21,7 +21,19 @@ import msgspec
 from fastavro.read import SchemaResolutionError
 
 from schemas.errors import Undecodable
-from schemas.records import Audit, Decision, Inbound, Message, Outbound, Places, Policy, Receipt, Routing
+from schemas.records import (
+    Audit,
+    Decision,
+    Inbound,
+    Message,
+    Outbound,
+    Places,
+    Policy,
+    PresenceChange,
+    Receipt,
+    Revocation,
+    Routing,
+)
 
 __all__ = [
     "ACCEPTED",
@@ -32,7 +44,9 @@ __all__ = [
     "OUTBOUND",
     "PLACES",
     "POLICY",
+    "PRESENCE",
     "RECEIPT",
+    "REVOCATION",
     "RecordCodec",
     "MessageCodec",
     "SplicedCodec",
@@ -166,3 +180,5 @@ OUTBOUND = RecordCodec("im.outbound", "outbound", Outbound)
 POLICY = _PolicyCodec("im.policy", "policy", Policy)
 PLACES = RecordCodec("im.places", "places", Places)
 AUDIT = RecordCodec("im.audit", "audit", Audit)
+PRESENCE = RecordCodec("im.presence", "presence", PresenceChange)
+REVOCATION = RecordCodec("im.revocations", "revocation", Revocation)

@@ -90,7 +90,7 @@ class Limits(Struct, frozen=True):
 class Presence(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="presence"):
     user_id: str
     online: bool
-    platforms: list[str] = []
+    platforms: list[str]
     last_seen_ms: int | None = None
 
 
@@ -301,6 +301,8 @@ class GroupCreate(_Frame, frozen=True, kw_only=True, tag="group.create"):
     name: Title
     members: Names
     group_id: Name | None = None
+    kind: Literal["group", "channel"] = "group"
+    """A channel is made by a token of the role `server`."""
     id: RequestId | None = None
 
 

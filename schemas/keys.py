@@ -4,6 +4,7 @@ one call serves everybody of a shard, also on a Redis Cluster.
 Everything here can be thrown away: routes come back from the gateways, the rest from Cassandra.
 
     lease:<gateway>                 boot id; expires: the gateway is gone, its routes are void
+    notice:<gateway>                JSON: what it says of itself (url, load, state); expires with the lease
     gateways                        set of gateway ids that held a lease in the last 10 minutes
     route:{7}:<user>                hash: device → "gateway|boot|session|platform|since_ms"; at most 64
     inbox:{7}:<user>                sorted set: conversation → sent_at_ms of its newest message, the
@@ -14,6 +15,8 @@ Everything here can be thrown away: routes come back from the gateways, the rest
     readers:{3}:<conversation>      set: gateways that hold a member of a read-diffusion conversation;
                                     member "": complete; filled anew from all routes each hour
     announced                       sorted set: "role|name|host:port" of each process → forgotten at this ms
+    watchers:{7}:<user>             set: gateways that want to hear of his devices; expires after an hour
+    seen:{7}:<user>                 ms: when a device of his last came or went; expires after 30 days
     watermarks                      hash: "<stage>:<partition>" → everything up to this ms is done
     report:<service>                JSON: what a watching service found last; expires soon after it stops
     stopped                         hash: stage → "at_ms|why"; a worker has stopped it lately
@@ -34,10 +37,13 @@ __all__ = [
     "inbox_key",
     "large_key",
     "lease_key",
+    "notice_key",
     "readers_key",
     "report_key",
     "route_key",
+    "seen_key",
     "shard_of",
+    "watchers_key",
 ]
 
 SHARD_COUNT: Final = 8
@@ -54,6 +60,10 @@ def shard_of(name: str) -> int:
 
 def lease_key(gateway_id: str) -> str:
     return f"lease:{gateway_id}"
+
+
+def notice_key(gateway_id: str) -> str:
+    return f"notice:{gateway_id}"
 
 
 def route_key(user_id: str) -> str:
@@ -78,3 +88,11 @@ def readers_key(conversation_id: str) -> str:
 
 def report_key(service: str) -> str:
     return f"report:{service}"
+
+
+def watchers_key(user_id: str) -> str:
+    return f"watchers:{{{shard_of(user_id)}}}:{user_id}"
+
+
+def seen_key(user_id: str) -> str:
+    return f"seen:{{{shard_of(user_id)}}}:{user_id}"

@@ -20,7 +20,9 @@ __all__ = [
     "Outbound",
     "Places",
     "Policy",
+    "PresenceChange",
     "Receipt",
+    "Revocation",
     "Routing",
     "Rule",
     "EVENT_KINDS",
@@ -165,3 +167,23 @@ class Audit(msgspec.Struct, frozen=True):
     state: Literal["begun", "done", "failed"]
     details: str
     at_ms: int
+
+
+class PresenceChange(msgspec.Struct, frozen=True, gc=False):
+    """A device came (`online`) or went."""
+
+    user_id: str
+    device_id: str
+    platform: str
+    gateway_id: str
+    session_id: str
+    online: bool
+    at_ms: int
+
+
+class Revocation(msgspec.Struct, frozen=True, gc=False):
+    """Tokens of this user that were made before this moment are refused."""
+
+    user_id: str
+    before_ms: int
+    by: str

@@ -15,7 +15,9 @@ __all__ = [
     "MODERATION",
     "PLACES",
     "POLICY",
+    "PRESENCE",
     "RECEIPTS",
+    "REVOCATIONS",
     "TOPICS",
     "Topic",
     "outbound_topic",
@@ -47,9 +49,11 @@ MESSAGES: Final = "im.messages"
 MODERATION: Final = "im.moderation"
 RECEIPTS: Final = "im.receipts"
 PLACES: Final = "im.places"
+PRESENCE: Final = "im.presence"
 POLICY: Final = "im.policy"
 DEAD_LETTERS: Final = "im.dlq"
 AUDIT: Final = "im.audit"
+REVOCATIONS: Final = "im.revocations"
 
 _LOG_TIME = {"message.timestamp.type": "LogAppendTime"}
 
@@ -69,8 +73,17 @@ TOPICS: Final = (
     ),
     Topic(MODERATION, "conversation_id", "Decision", public=True),
     Topic(RECEIPTS, "conversation_id", "Receipt", public=True),
+    Topic(PRESENCE, "user_id", "PresenceChange", public=True),
     Topic(
         POLICY, "policy", "Policy", public=False, per_conversation=False, config={"cleanup.policy": "compact"}
+    ),
+    Topic(
+        REVOCATIONS,
+        "user_id",
+        "Revocation",
+        public=False,
+        per_conversation=False,
+        config={"cleanup.policy": "compact"},
     ),
     Topic(DEAD_LETTERS, "of the origin", "original bytes", public=False, per_conversation=False),
     Topic(AUDIT, "actor", "Audit", public=False, per_conversation=False, retention_ms=-1),

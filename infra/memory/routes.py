@@ -7,15 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from infra.clock import Clock
-from infra.ports import Announced, Attached, Head, Inbox, Route
-from infra.routes import (
-    MAX_DEVICES,
-    STOPPED_KEPT_S,
-    LiveGateways,
-    newest_heads,
-    serialize_route,
-    trim_inbox,
-)
+from infra.ports import Announced, Attached, GatewayNotice, Head, Inbox, Route
+from infra.routes import MAX_DEVICES, STOPPED_KEPT_S, LiveGateways, newest_heads, serialize_route, trim_inbox
 
 __all__ = ["MemoryRouteTable"]
 
@@ -57,6 +50,9 @@ class MemoryRouteTable:
         self._announced: dict[Announced, int] = {}
         self._reports: dict[str, tuple[bytes, float]] = {}
         self._stopped: dict[str, tuple[str, int]] = {}
+        self._notices: dict[str, GatewayNotice] = {}
+        self._watchers: defaultdict[str, set[str]] = defaultdict(set)
+        self._seen: dict[str, int] = {}
 
     async def startup(self) -> None:
         """Nothing to open."""
@@ -66,8 +62,12 @@ class MemoryRouteTable:
 
     # Leases and routes
 
-    async def renew_lease(self, gateway_id: str, boot_id: str, ttl_s: float) -> bool:
+    async def renew_lease(
+        self, gateway_id: str, boot_id: str, ttl_s: float, notice: GatewayNotice | None = None
+    ) -> bool:
         held = self._live().boots.get(gateway_id) == boot_id
+        if notice is not None:
+            self._notices[gateway_id] = notice
         self._leases[gateway_id] = (boot_id, self._clock.monotonic() + ttl_s)
         return held
 
@@ -97,6 +97,9 @@ class MemoryRouteTable:
     async def live_gateways(self) -> dict[str, str]:
         return self._live().boots
 
+    async def gateways(self) -> list[GatewayNotice]:
+        return [self._notices[name] for name in sorted(self._live().boots) if name in self._notices]
+
     async def routes_of(self, user_ids: Sequence[str]) -> dict[str, list[Route]]:
         boots = self._live().boots
         found = {
@@ -104,6 +107,22 @@ class MemoryRouteTable:
             for user_id in user_ids
         }
         return {user_id: routes for user_id, routes in found.items() if routes}
+
+    # Who is there
+
+    async def watch(self, user_ids: Sequence[str], gateway_id: str) -> None:
+        for user_id in user_ids:
+            self._watchers[user_id].add(gateway_id)
+
+    async def note_seen(self, user_ids: Sequence[str], at_ms: int) -> dict[str, tuple[str, ...]]:
+        live = self._live()
+        for user_id in user_ids:
+            self._seen[user_id] = max(at_ms, self._seen.get(user_id, at_ms))
+        watched = {user_id: live.among(self._watchers.get(user_id, ())) for user_id in user_ids}
+        return {user_id: gateway_ids for user_id, gateway_ids in watched.items() if gateway_ids}
+
+    async def last_seen(self, user_ids: Sequence[str]) -> dict[str, int]:
+        return {user_id: self._seen[user_id] for user_id in user_ids if user_id in self._seen}
 
     # Fan-out
 

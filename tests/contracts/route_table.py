@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from infra.ports import Announced, Head, Route, RouteTable
+from infra.ports import Announced, GatewayNotice, Head, Route, RouteTable
 from infra.routes import MAX_DEVICES, MAX_INBOX, MAX_PULSE, STOPPED_KEPT_S
 from schemas.ids import new_name
 
@@ -35,6 +35,10 @@ def a_route(gateway_id: str, boot_id: str = "boot-1", **fields: str) -> Route:
     )
 
 
+def a_notice(gateway_id: str, weight: int = 7) -> GatewayNotice:
+    return GatewayNotice(gateway_id, f"ws://{gateway_id}/v1/ws", "north", "open", weight, 5, 100, 2**33, 4)
+
+
 async def a_gateway(table: RouteTable) -> str:
     gateway_id = a_name("gw")
     await table.renew_lease(gateway_id, "boot-1", LONG_S)
@@ -46,6 +50,37 @@ async def check_a_lease_is_taken_once_and_then_held(table: RouteTable, elapse: E
     assert not await table.renew_lease(gateway_id, "boot-1", LONG_S)
     assert await table.renew_lease(gateway_id, "boot-1", LONG_S)
     assert (await table.live_gateways())[gateway_id] == "boot-1"
+
+
+async def check_a_notice_lives_with_its_lease(table: RouteTable, elapse: Elapse) -> None:
+    lasting, brief, silent = a_notice(a_name("gw")), a_notice(a_name("gw")), a_name("gw")
+    await table.renew_lease(silent, "boot-1", LONG_S)
+    await table.renew_lease(lasting.gateway_id, "boot-1", LONG_S, a_notice(lasting.gateway_id, weight=3))
+    await table.renew_lease(lasting.gateway_id, "boot-1", LONG_S, lasting)
+    await table.renew_lease(brief.gateway_id, "boot-1", SHORT_S, brief)
+    await elapse(2 * SHORT_S)
+    ours = {lasting.gateway_id, brief.gateway_id, silent}
+    assert [n for n in await table.gateways() if n.gateway_id in ours] == [lasting]
+    await table.drop_lease(lasting.gateway_id, "boot-1")
+    assert not [n for n in await table.gateways() if n.gateway_id in ours]
+
+
+async def check_watchers_are_live_gateways(table: RouteTable, elapse: Elapse) -> None:
+    first, second = sorted([await a_gateway(table), await a_gateway(table)])
+    watched, unwatched = a_name("u"), a_name("u")
+    await table.watch([watched, a_name("u")], first)
+    await table.watch([watched], second)
+    await table.watch([watched], a_name("gw"))
+    assert await table.note_seen([watched, unwatched], 1) == {watched: (first, second)}
+    await table.drop_lease(second, "boot-1")
+    assert await table.note_seen([watched, unwatched], 1) == {watched: (first,)}
+
+
+async def check_the_last_sight_of_a_user_is_kept(table: RouteTable, elapse: Elapse) -> None:
+    user_id, other = a_name("u"), a_name("u")
+    assert await table.note_seen([user_id], 20) == {}
+    await table.note_seen([user_id, other], 10)
+    assert await table.last_seen([user_id, other, a_name("u")]) == {user_id: 20, other: 10}
 
 
 async def check_a_new_boot_takes_the_lease_over(table: RouteTable, elapse: Elapse) -> None:
@@ -172,6 +207,9 @@ async def check_nothing_to_do_is_no_error(table: RouteTable, elapse: Elapse) -> 
     assert await table.routes_of([]) == {}
     assert await table.pulse([]) == []
     assert await table.heads([]) == {}
+    assert await table.note_seen([], 1) == {}
+    assert await table.last_seen([]) == {}
+    await table.watch([], "gw")
     await table.set_watermarks("s", {})
     await table.add_reader([], "gw")
 

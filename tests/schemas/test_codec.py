@@ -21,13 +21,26 @@ from schemas.codec import (
     OUTBOUND,
     PLACES,
     POLICY,
+    PRESENCE,
     RECEIPT,
+    REVOCATION,
     RecordCodec,
     load_schema,
     schema_ids,
 )
 from schemas.errors import Undecodable
-from schemas.records import Audit, Decision, Inbound, Outbound, Places, Policy, Receipt, Rule
+from schemas.records import (
+    Audit,
+    Decision,
+    Inbound,
+    Outbound,
+    Places,
+    Policy,
+    PresenceChange,
+    Receipt,
+    Revocation,
+    Rule,
+)
 from tests.builders import a_message, an_inbound
 
 INBOUNDS = st.builds(
@@ -52,6 +65,8 @@ SAMPLES = [
     (RECEIPT, Receipt("g:1", "alice", 5, -1, "s", 1)),
     (OUTBOUND, Outbound("message", b"x", ["alice"], 3, 17)),
     (PLACES, Places(4, 9, ["g:tea"], ["ann"], [0], [0], ["c1"], ["m1"], [7], [1_000], [5])),
+    (PRESENCE, PresenceChange("alice", "phone", "ios", "gw-1", "s1", True, 5)),
+    (REVOCATION, Revocation("alice", 5, "ops")),
     (AUDIT, Audit("a1", "ann", "dlq.skip", "im.dlq", "begun", "{}", 5)),
     (POLICY, Policy(2, [Rule("r1", "abuse", "mask", ["bad"])])),
 ]
@@ -99,7 +114,8 @@ def test_longer_records_end_with_the_fields_of_an_inbound() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["inbound", "accepted", "message", "decision", "receipt", "outbound", "policy"]
+    "name",
+    ["inbound", "accepted", "message", "decision", "receipt", "outbound", "policy", "presence", "revocation"],
 )
 def test_every_field_is_explained(name: str) -> None:
     """Analysts read the schema: each record and each field has a doc."""

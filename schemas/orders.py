@@ -1,0 +1,39 @@
+"""Orders to a gateway: the body of an Outbound of kind `close`, as JSON."""
+
+from __future__ import annotations
+
+import msgspec
+
+from schemas.codes import CloseCode
+from schemas.errors import Undecodable
+
+__all__ = ["CloseOrder", "parse_order"]
+
+_CODES = {int(code): code for code in CloseCode}
+
+
+class CloseOrder(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Close the connections of the users that the Outbound names; with `device_id` only this device's."""
+
+    code: int
+    reason: str = ""
+    device_id: str = ""
+
+    @classmethod
+    def of(cls, code: CloseCode, device_id: str = "") -> CloseOrder:
+        return cls(int(code), code.text, device_id)
+
+    @property
+    def close_code(self) -> CloseCode:
+        return _CODES[self.code]
+
+
+def parse_order(body: bytes) -> CloseOrder:
+    """Read an order. Raises `Undecodable`, also for a code that is none of ours."""
+    try:
+        order = msgspec.json.decode(body, type=CloseOrder)
+    except msgspec.DecodeError as error:
+        raise Undecodable(f"not an order: {error}") from error
+    if order.code not in _CODES:
+        raise Undecodable(f"no close code {order.code}")
+    return order
