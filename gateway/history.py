@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Annotated, Final
 
+import msgspec
+
+from gateway.moments import seq_at
 from gateway.requests import check_conversation
 from gateway.rights import conversation_state, readable_after, readable_before, require_reader
 from gateway.wire import message_frame
@@ -13,11 +16,12 @@ from schemas.conversation import ConversationState
 from schemas.frames import History, HistoryPage
 from schemas.tables import HistoryRow
 
-__all__ = ["HistoryService", "row_bytes", "within_bytes"]
+__all__ = ["HistoryService", "Period", "row_bytes", "within_bytes"]
 
 _MAX_JUMPS: Final = 8
 """Stays that one page may step over; a user with more gets an empty page that says there is more."""
 _ROW_OVERHEAD_BYTES: Final = 256
+Moment = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 def row_bytes(row: HistoryRow) -> int:
@@ -35,6 +39,16 @@ def within_bytes(rows: Sequence[HistoryRow], limit_bytes: int) -> int:
     return len(rows)
 
 
+class Period(msgspec.Struct, frozen=True):
+    """From a moment on, up to before another one (ms)."""
+
+    from_ms: Moment | None = msgspec.field(default=None, name="from")
+    to_ms: Moment | None = msgspec.field(default=None, name="to")
+
+
+_ALWAYS: Final = Period()
+
+
 class HistoryService:
     """Answers `history`. A page is bounded in messages and in bytes; `more` says whether another exists."""
 
@@ -42,11 +56,23 @@ class HistoryService:
         self._history = history
         self._page_bytes = page_bytes
 
-    async def page(self, user_id: str, ask: History, text: bool) -> HistoryPage:
-        """The page. Raises `Refused` (1103) for a conversation this user never was in, and `Unavailable`."""
+    async def page(self, user_id: str, ask: History, text: bool, period: Period = _ALWAYS) -> HistoryPage:
+        """The page, of this period only. Raises `Refused` (1103) for a conversation this user never was in,
+        and `Unavailable`."""
         check_conversation(ask.conversation_id, user_id)
+        first, end = await self._places(user_id, ask.conversation_id, period)
+        if period.from_ms is not None and ask.before_seq is None:
+            ask = msgspec.structs.replace(ask, after_seq=max(first - 1, ask.after_seq or 0))
         forwards = ask.after_seq is not None and ask.before_seq is None
-        rows, more = await (self._after if forwards else self._before)(user_id, ask)
+        if end is not None and not forwards:
+            ask = msgspec.structs.replace(ask, before_seq=min(end, ask.before_seq or end))
+        found, more = await (self._after if forwards else self._before)(user_id, ask)
+        rows = [row for row in found if row.seq >= first and (end is None or row.seq < end)]
+        if rows:
+            last = rows[-1].seq
+            more = more and (end is None or last + 1 < end if forwards else last > first)
+        else:
+            more = more and not found
         fitting = within_bytes(rows, self._page_bytes)
         return HistoryPage(
             conversation_id=ask.conversation_id,
@@ -54,6 +80,18 @@ class HistoryService:
             more=more or fitting < len(rows),
             re=ask.id,
         )
+
+    async def _places(self, user_id: str, conversation_id: str, period: Period) -> tuple[int, int | None]:
+        """The first seq of a period and the one behind its last (None: it is open)."""
+        if period == _ALWAYS:
+            return 1, None
+        await self._state(conversation_id, user_id)
+        first, end = 1, None
+        if period.from_ms is not None:
+            first = await seq_at(self._history, conversation_id, period.from_ms)
+        if period.to_ms is not None:
+            end = await seq_at(self._history, conversation_id, period.to_ms)
+        return first, end
 
     async def _before(self, user_id: str, ask: History) -> tuple[list[HistoryRow], bool]:
         before = ask.before_seq

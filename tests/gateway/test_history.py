@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.history import HistoryService
+from gateway.history import HistoryService, Period
+from gateway.moments import seq_at
 from infra.memory.history import MemoryHistory
 from schemas.codes import Code
 from schemas.errors import Refused
@@ -44,7 +47,8 @@ async def a_history(page_bytes: int = 1 << 20) -> HistoryService:
 async def seqs(
     service: HistoryService, user: str, conversation_id: str, **ask: Any
 ) -> tuple[list[int], bool]:
-    page = await service.page(user, History(conversation_id=conversation_id, **ask), True)
+    period = Period(ask.pop("from_ms", None), ask.pop("to_ms", None))
+    page = await service.page(user, History(conversation_id=conversation_id, **ask), True, period)
     return [m.seq for m in page.messages], page.more
 
 
@@ -94,3 +98,51 @@ async def test_a_page_is_bounded_in_bytes() -> None:
     assert await seqs(service, "alice", "d:alice:bob", limit=10) == ([30, 29], True)
     tiny = await a_history(page_bytes=1)
     assert await seqs(tiny, "alice", "d:alice:bob", limit=10) == ([30], True)
+
+
+# Times (a message with seq n was sent at 1,000 + n)
+
+
+@given(st.lists(st.integers(0, 50), max_size=12).map(sorted), st.integers(0, 60))
+async def test_a_time_leads_to_its_place(times: list[int], time_ms: int) -> None:
+    """The first message that is not older, whatever the gaps and the repeats in time."""
+    store = MemoryHistory()
+    await store.write([BucketRow("g:t", 0, 1, 0)])
+    await store.write(
+        [
+            MessageRow("g:t", seq, "id", "a", "m", "text", "{}", at_ms, 0, [])
+            for seq, at_ms in enumerate(times, start=1)
+        ]
+    )
+    wanted = next((seq for seq, at_ms in enumerate(times, start=1) if at_ms >= time_ms), len(times) + 1)
+    assert await seq_at(store, "g:t", time_ms) == wanted
+
+
+@pytest.mark.parametrize(
+    ("ask", "found"),
+    [
+        ({"from_ms": 1_005, "limit": 3}, ([5, 6, 7], True)),
+        ({"from_ms": 1_005, "to_ms": 1_008, "limit": 3}, ([5, 6, 7], False)),
+        ({"from_ms": 1_005, "to_ms": 1_008, "limit": 2}, ([5, 6], True)),
+        ({"from_ms": 1_005, "to_ms": 1_008, "after_seq": 6}, ([7], False)),
+        ({"to_ms": 1_004, "limit": 2}, ([3, 2], True)),
+        ({"to_ms": 1_004, "before_seq": 2}, ([1], False)),
+        ({"from_ms": 1_005, "to_ms": 1_008, "before_seq": 20, "limit": 3}, ([7, 6, 5], False)),
+        ({"from_ms": 0, "limit": 2}, ([1, 2], True)),
+        ({"from_ms": 1_031}, ([], False)),
+        ({"to_ms": 1_001}, ([], False)),
+        ({"from_ms": 1_010, "to_ms": 1_005}, ([], False)),
+    ],
+)
+async def test_a_period_bounds_the_pages(ask: dict[str, Any], found: tuple[list[int], bool]) -> None:
+    """With a beginning the oldest come first, else the newest; `more` speaks of the period."""
+    assert await seqs(await a_history(), "alice", "d:alice:bob", **ask) == found
+
+
+async def test_a_period_shows_nothing_that_may_not_be_read() -> None:
+    """bob reads his stays only, and a stranger is told of no conversation, whatever the time."""
+    service = await a_history()
+    assert await seqs(service, "bob", "g:t", from_ms=1_008, to_ms=1_022) == ([8, 9, 10, 20, 21], False)
+    with pytest.raises(Refused) as refused:
+        await seqs(service, "eve", "g:t", from_ms=1_008)
+    assert refused.value.code is Code.NO_SUCH_CONVERSATION
