@@ -11,7 +11,19 @@ import orjson
 
 from infra.ports import Bus, Record
 from schemas import topics
-from schemas.codec import ACCEPTED, AUDIT, DECISION, INBOUND, MESSAGE, OUTBOUND, PLACES, POLICY, RECEIPT
+from schemas.codec import (
+    ACCEPTED,
+    AUDIT,
+    DECISION,
+    INBOUND,
+    MESSAGE,
+    OUTBOUND,
+    PLACES,
+    POLICY,
+    PRESENCE,
+    RECEIPT,
+    REVOCATION,
+)
 from schemas.errors import BadInput, Undecodable
 
 __all__ = ["decoded", "line_of", "parse_filters", "parse_since_ms", "tap"]
@@ -44,6 +56,8 @@ _DECODERS: Mapping[str, Callable[[bytes | None], Any]] = {
     topics.POLICY: POLICY.decode,
     topics.AUDIT: AUDIT.decode,
     topics.PLACES: PLACES.decode,
+    topics.PRESENCE: PRESENCE.decode,
+    topics.REVOCATIONS: REVOCATION.decode,
 }
 
 

@@ -3,7 +3,8 @@
 Write-diffusion (small conversations): every member's inbox learns of it, and the members that are
 online are addressed by name. Read-diffusion (large ones): one record per gateway that holds a
 member; the gateway knows which of its users are inside. A conversation that once had more members
-than the threshold stays large: what the gateways know about it never has to be taken back.
+than the threshold stays large: what the gateways know about it never has to be taken back. A channel
+is large from its first event on, so it never changes over.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def plan_fanout(
     join, the one who leaves sees the leave, and nothing later.
     """
     if event is None:
-        large = state.peak_count > threshold
+        large = _is_large(state, threshold)
         everyone = () if large else state.inside()
         return FanoutPlan(state.conversation_id, routing, value, partition, large, everyone)
     before = state.inside()
@@ -61,7 +62,7 @@ def plan_fanout(
     left = [user_id for user_id in before if not state.is_member(user_id)]
     known = set(before)
     joined = [user_id for user_id in after if user_id not in known]
-    large = state.peak_count > threshold
+    large = _is_large(state, threshold)
     users = (*joined, *left) if large else (*after, *left)
     return FanoutPlan(state.conversation_id, routing, value, partition, large, users, joined, left)
 
@@ -78,6 +79,10 @@ def index_entries(plans: Iterable[FanoutPlan]) -> tuple[dict[str, dict[str, int]
             for user_id in plan.users:
                 touched.setdefault(user_id, {})[conversation_id] = sent_at_ms
     return touched, heads
+
+
+def _is_large(state: ConversationState, threshold: int) -> bool:
+    return state.kind == "channel" or state.peak_count > threshold
 
 
 def address_small(plan: FanoutPlan, gateways_of: Mapping[str, Sequence[str]]) -> list[Outgoing]:

@@ -3,14 +3,17 @@
 Every check looks at the state after all earlier events of the conversation, so the order of the
 log decides: a member that is removed by event k cannot write k+1.
 
-    said (text … custom)     members that are neither blocked nor muted
+    said (text … custom)     members that are neither blocked nor muted; in channels owner and admins
+    system                   the service, member or not: gateways let nobody else say it
     edit                     the author, for a day
-    recall                   the author, for two minutes; in groups owner and admins, over lower ranks
+    recall                   the author, for two minutes; else owner and admins, over lower ranks
     reaction                 as said; whether the message exists is not asked
-    group created            anybody, under an id that no group ever had
+    group created            anybody, under an id that no group ever had (a channel: gateways ask for the
+                             role server)
     group renamed, muted     owner and admins (one user: only over lower ranks)
     group dissolved, role    the owner; never his own role
-    joined                   any member may add; those inside already stay as they are
+    joined                   any member may add; those inside already stay as they are. A channel: anybody
+                             joins himself, owner and admins add
     removed                  owner and admins, over lower ranks; so nobody removes the owner
     left                     oneself; a group may go on without an owner
     blocked, unblocked       each of the two users of a direct conversation, the other one
@@ -28,7 +31,7 @@ import msgspec
 from pipeline.moderation.request import Request
 from schemas.codes import Code
 from schemas.conversation import ConversationState, GroupEvent, Member, MemberEvent, Role
-from schemas.ids import direct_users
+from schemas.ids import ConversationKind, direct_users
 from schemas.records import EVENT_KINDS
 from schemas.tables import HistoryRow
 
@@ -81,6 +84,14 @@ def _inside(case: _Case) -> Code | None:
     return None
 
 
+def _exists(case: _Case) -> Code | None:
+    return None if case.state.exists else Code.NO_SUCH_CONVERSATION
+
+
+def _may_speak(case: _Case) -> Code | None:
+    return Code.NOT_ALLOWED if case.state.kind == "channel" and not _is_staff(case) else None
+
+
 def _not_blocked(case: _Case) -> Code | None:
     state = case.state
     blocked = state.blocked_by and state.blocked_by - {case.request.inbound.sender}
@@ -106,7 +117,7 @@ def _target_stands(case: _Case) -> Code | None:
 
 def _may_recall(case: _Case) -> Code | None:
     assert isinstance(case.target, HistoryRow)
-    if case.state.kind == "group" and _is_staff(case):
+    if case.state.kind != "direct" and _is_staff(case):
         own = case.target.sender == case.request.inbound.sender
         return None if own or case.outranks(case.target.sender) else Code.NOT_ALLOWED
     return _own_within(case, case.target, RECALL_WINDOW_MS)
@@ -128,7 +139,7 @@ def _may_change(case: _Case) -> Code | None:
     event = case.request.content
     assert isinstance(event, GroupEvent | MemberEvent)
     kinds, rule = _EVENTS[event.action]
-    if case.state.kind != kinds:
+    if case.state.kind not in kinds:
         return Code.NOT_ALLOWED
     return None if rule(case, event) else Code.NOT_ALLOWED
 
@@ -145,8 +156,10 @@ def _is_owner(case: _Case, _: Any) -> bool:
     return case.sender is not None and case.sender.role == "owner"
 
 
-def _adds_members(_: _Case, event: MemberEvent) -> bool:
-    return bool(event.users) and event.role in (None, "member")
+def _adds_members(case: _Case, event: MemberEvent) -> bool:
+    if not event.users or event.role not in (None, "member"):
+        return False
+    return case.state.kind == "group" or _is_staff(case) or _oneself(case, event)
 
 
 def _over_lower_ranks(case: _Case, event: MemberEvent) -> bool:
@@ -174,17 +187,18 @@ def _the_other(case: _Case, event: MemberEvent) -> bool:
     return event.users == [u for u in direct_users(case.state.conversation_id) if u != sender]
 
 
-_EVENTS: Final[dict[str, tuple[Literal["direct", "group"], Callable[[_Case, Any], bool]]]] = {
-    "created": ("group", _is_new),
-    "renamed": ("group", _is_staff),
-    "dissolved": ("group", _is_owner),
-    "joined": ("group", _adds_members),
-    "removed": ("group", _over_lower_ranks),
-    "left": ("group", _oneself),
-    "role": ("group", _gives_role),
-    "muted": ("group", _mutes),
-    "blocked": ("direct", _the_other),
-    "unblocked": ("direct", _the_other),
+_MANY: Final = ("group", "channel")
+_EVENTS: Final[dict[str, tuple[tuple[ConversationKind, ...], Callable[[_Case, Any], bool]]]] = {
+    "created": (_MANY, _is_new),
+    "renamed": (_MANY, _is_staff),
+    "dissolved": (_MANY, _is_owner),
+    "joined": (_MANY, _adds_members),
+    "removed": (_MANY, _over_lower_ranks),
+    "left": (_MANY, _oneself),
+    "role": (_MANY, _gives_role),
+    "muted": (_MANY, _mutes),
+    "blocked": (("direct",), _the_other),
+    "unblocked": (("direct",), _the_other),
 }
 
 
@@ -193,11 +207,20 @@ def _inside_or_new(case: _Case) -> Code | None:
     return None if isinstance(event, GroupEvent) and event.action == "created" else _inside(case)
 
 
-_SAID: Final[tuple[_Check, ...]] = (_inside, _not_blocked, _not_muted)
+def _inside_or_coming(case: _Case) -> Code | None:
+    """Whoever joins a channel himself needs it to exist, and nothing else."""
+    event = case.request.content
+    if case.state.kind == "channel" and isinstance(event, MemberEvent) and event.action == "joined":
+        return _exists(case)
+    return _inside(case)
+
+
+_SAID: Final[tuple[_Check, ...]] = (_inside, _may_speak, _not_blocked, _not_muted)
 _CHECKS: Final[dict[str, tuple[_Check, ...]]] = {
     "recall": (_inside, _target_stands, _may_recall),
     "edit": (*_SAID, _target_stands, _may_edit),
     "group": (_inside_or_new, _may_change),
-    "member": (_inside, _may_change),
+    "member": (_inside_or_coming, _may_change),
+    "system": (_exists,),
 }
 """By kind; kinds that are not here are said aloud."""

@@ -21,7 +21,8 @@ class Audience:
 
     Receipts run beside the stream of messages, so a member who joined just now may be unknown for the
     time it takes to store the event. His receipt is dropped then; the next one says more anyway. Groups
-    of more than `max_members` keep cursors, but nobody hears of them: each would go to all the others.
+    of more than `max_members`, and channels, keep cursors, but nobody hears of them: each would go to all
+    the others.
     """
 
     def __init__(self, history: HistoryStore, max_members: int) -> None:
@@ -44,7 +45,7 @@ class Audience:
         state = self._states[receipt.conversation_id]
         if not state.is_member(receipt.user_id):
             return None
-        if state.inside_count > self._max_members:
+        if state.kind == "channel" or state.inside_count > self._max_members:
             return ()
         return [user_id for user_id in state.inside() if user_id != receipt.user_id]
 

@@ -255,3 +255,78 @@ def test_a_blocked_user_may_block_too() -> None:
     blocked = fold("d:alice:bob", [(1, "member", '{"action":"blocked","by":"bob","users":["alice"]}')])
     back = {"action": "blocked", "by": "alice", "users": ["bob"]}
     assert refused(blocked, asks("alice", "member", back, "d:alice:bob")) is None
+
+
+# Channels
+
+CHANNEL = [
+    (1, "group", '{"action":"created","by":"ops","name":"News","members":["ada","max"]}'),
+    (2, "member", '{"action":"role","by":"ops","users":["ada"],"role":"admin"}'),
+    (3, "member", '{"action":"left","by":"max","users":["max"]}'),
+    (4, "member", '{"action":"joined","by":"mia","users":["mia"]}'),
+]
+"""ops owns it, ada is an admin, mia a member, max has left; sam never was one."""
+NEWS = fold("c:news", CHANNEL)  # type: ignore[arg-type]
+
+
+def moves(sender: str, action: str, *users: str) -> Request:
+    return asks(sender, "member", {"action": action, "by": sender, "users": list(users)}, "c:news")
+
+
+@pytest.mark.parametrize(
+    ("sender", "code"),
+    [
+        ("ops", None),
+        ("ada", None),
+        ("mia", Code.NOT_ALLOWED),
+        ("max", Code.NOT_A_MEMBER),
+        ("sam", Code.NO_SUCH_CONVERSATION),
+    ],
+)
+def test_owner_and_admins_write_in_a_channel(sender: str, code: Code | None) -> None:
+    """Its members read."""
+    assert refused(NEWS, says(sender, "c:news")) == code
+    reaction = asks(sender, "reaction", {"seq": 1, "emoji": "x", "add": True}, "c:news")
+    assert refused(NEWS, reaction) == code
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (moves("sam", "joined", "sam"), None),
+        (moves("max", "joined", "max"), None),
+        (moves("mia", "joined", "mia"), None),
+        (moves("sam", "joined", "max"), Code.NOT_ALLOWED),
+        (moves("sam", "joined", "sam", "max"), Code.NOT_ALLOWED),
+        (moves("mia", "joined", "sam"), Code.NOT_ALLOWED),
+        (moves("ada", "joined", "sam"), None),
+        (moves("mia", "left", "mia"), None),
+        (moves("sam", "left", "sam"), Code.NO_SUCH_CONVERSATION),
+        (moves("ada", "removed", "mia"), None),
+        (moves("mia", "removed", "ada"), Code.NOT_ALLOWED),
+    ],
+)
+def test_anybody_joins_a_channel_himself(request_: Request, code: Code | None) -> None:
+    """Nobody but owner and admins brings others; who left may come again."""
+    assert refused(NEWS, request_) == code
+
+
+def test_nobody_joins_a_channel_that_does_not_exist() -> None:
+    """Nor one that was dissolved, nor a group in this way."""
+    gone = fold("c:news", [*CHANNEL, (5, "group", '{"action":"dissolved","by":"ops"}')])  # type: ignore[list-item]
+    for state in (ConversationState.new("c:news"), gone):
+        assert refused(state, moves("sam", "joined", "sam")) == Code.NO_SUCH_CONVERSATION
+    assert refused(group(), changes("sam", "joined", ["sam"])) == Code.NO_SUCH_CONVERSATION
+
+
+@pytest.mark.parametrize("conversation_id", ["c:news", "g:tea", "d:bob:ops"])
+def test_the_service_speaks_wherever_there_is_somebody(conversation_id: str) -> None:
+    """Not a member, muted or blocked: `system` is said by nobody else; but not where nothing is."""
+    event = (1, "group", '{"action":"created","by":"olga","name":"Tea","members":[]}')
+    block = (1, "member", '{"action":"blocked","by":"bob","users":["ops"]}')
+    direct = conversation_id.startswith("d:")
+    state = fold(conversation_id, [block if direct else event])  # type: ignore[list-item]
+    notice = asks("ops", "system", {"text": "hi"}, conversation_id)
+    assert refused(state, notice) is None
+    if not direct:
+        assert refused(ConversationState.new(conversation_id), notice) == Code.NO_SUCH_CONVERSATION
