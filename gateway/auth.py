@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -21,6 +22,7 @@ ALGORITHM: Final = "HS256"
 LEEWAY_MS: Final = 30_000
 _MAX_TOKEN_BYTES: Final = 4_096
 _CACHE_TOKENS: Final = 20_000
+_NOBODY: Final[Mapping[str, int]] = {}
 
 
 class Principal(msgspec.Struct, frozen=True, gc=False):
@@ -30,6 +32,8 @@ class Principal(msgspec.Struct, frozen=True, gc=False):
     role: str
     tenant: str
     expires_at_ms: int
+    issued_at_ms: int = 0
+    """From `iat`, which counts whole seconds; 0 for a token without one."""
 
     @property
     def is_server(self) -> bool:
@@ -40,11 +44,15 @@ class Principal(msgspec.Struct, frozen=True, gc=False):
 class TokenVerifier:
     """Checks signatures once per token: a device that connects again costs a dictionary look-up.
 
-    The cache is bounded, keeps the latest used, and holds nothing past a token's end.
+    The cache is bounded, keeps the latest used, and holds nothing past a token's end. `revoked`
+    (user → ms) is looked at each time: of these users, tokens made before that moment are refused.
     """
 
-    def __init__(self, secret: str, cache_tokens: int = _CACHE_TOKENS) -> None:
+    def __init__(
+        self, secret: str, revoked: Mapping[str, int] = _NOBODY, cache_tokens: int = _CACHE_TOKENS
+    ) -> None:
         self._key = OctKey.import_key(secret)
+        self._revoked = revoked
         self._cache: OrderedDict[str, Principal] = OrderedDict()
         self._cache_tokens = cache_tokens
 
@@ -59,6 +67,8 @@ class TokenVerifier:
         if now_ms > principal.expires_at_ms + LEEWAY_MS:
             self._cache.pop(token, None)
             raise Refused(Code.BAD_TOKEN, "the token has expired")
+        if principal.issued_at_ms < self._revoked.get(principal.user_id, 0):
+            raise Refused(Code.BAD_TOKEN, "the token was revoked")
         return principal
 
     def _remember(self, token: str, principal: Principal) -> None:
@@ -82,7 +92,20 @@ class TokenVerifier:
             or not 0 <= expires_s < 2**40
         ):
             raise Refused(Code.BAD_TOKEN, "the token has no end")
-        return Principal(user_id, _text(claims, "role"), _text(claims, "tenant"), int(expires_s * 1000))
+        return Principal(
+            user_id,
+            _text(claims, "role"),
+            _text(claims, "tenant"),
+            int(expires_s * 1000),
+            _issued_at_ms(claims),
+        )
+
+
+def _issued_at_ms(claims: dict[str, object]) -> int:
+    issued_s = claims.get("iat")
+    if not isinstance(issued_s, int | float) or isinstance(issued_s, bool) or not 0 <= issued_s < 2**40:
+        return 0
+    return int(issued_s * 1000)
 
 
 def _text(claims: dict[str, object], name: str) -> str:

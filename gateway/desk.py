@@ -14,11 +14,12 @@ from gateway.metrics import Metrics
 from gateway.pulse import Pulse
 from gateway.reading import Reading
 from gateway.receipts import Receipts
-from gateway.requests import Author, Change, Said, inbound_of, is_request
+from gateway.requests import Author, Change, Said, check_role, inbound_of, is_request
 from gateway.session import Session
 from gateway.sync import SyncService
 from gateway.typing_notes import TypingNotes
 from gateway.uplink import Uplink
+from gateway.watching import Watching
 from infra.clock import Clock
 from schemas.codes import Code
 from schemas.errors import BadInput, Refused, Unavailable
@@ -26,7 +27,6 @@ from schemas.frames import (
     Ack,
     ChannelJoin,
     ChannelLeave,
-    ClientFrame,
     ConversationBlock,
     ConversationMute,
     Edit,
@@ -74,6 +74,7 @@ class Services:
         directory: Directory,
         reading: Reading,
         typing_notes: TypingNotes,
+        watching: Watching,
     ) -> None:
         self.uplink = uplink
         self.pulse = pulse
@@ -83,6 +84,7 @@ class Services:
         self.directory = directory
         self.reading = reading
         self.typing_notes = typing_notes
+        self.watching = watching
 
 
 class Desk:
@@ -113,8 +115,9 @@ class Desk:
             **dict.fromkeys((Recall, Edit, React), self._submit),
             **dict.fromkeys((GroupCreate, GroupAdd, GroupRemove, GroupRole, GroupMute), self._submit),
             **dict.fromkeys((GroupRename, GroupLeave, ConversationBlock), self._submit),
-            **dict.fromkeys((ChannelJoin, ChannelLeave), self._not_served),
-            **dict.fromkeys((PresenceSubscribe, PresenceUnsubscribe), self._not_served),
+            **dict.fromkeys((ChannelJoin, ChannelLeave), self._submit),
+            PresenceSubscribe: self._store(services.watching.subscribe),
+            PresenceUnsubscribe: self._store(services.watching.unsubscribe),
         }
 
     def frame(self, session: Session, data: bytes, text: bool) -> None:
@@ -136,6 +139,7 @@ class Desk:
     # Answered at once, or by the pipeline
 
     def _submit(self, session: Session, frame: Said | Change) -> None:
+        check_role(frame, session.principal.is_server)
         self._services.uplink.admit(session.principal)
         session.admit_send()
         author = Author(session.user_id, session.rules.gateway_id, session.id)
@@ -157,9 +161,6 @@ class Desk:
     def _typing(self, session: Session, frame: TypingClient) -> None:
         session.admit_request(self._clock.monotonic())
         self._run(session, frame, self._type)
-
-    def _not_served(self, _: Session, frame: ClientFrame) -> None:
-        raise Refused(Code.UNKNOWN_TYPE, f"{frame.__struct_config__.tag} is not served by this version")
 
     # Answered from a store
 

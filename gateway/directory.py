@@ -55,8 +55,8 @@ class Directory:
         return Ok(re=ask.id, conversation_id=ask.conversation_id, muted=ask.muted)
 
     async def _group(self, user_id: str, conversation_id: str) -> ConversationState:
-        if check_conversation(conversation_id, user_id) != "group":
-            raise Refused(Code.BAD_FRAME, "this request is for groups")
+        if check_conversation(conversation_id, user_id) == "direct":
+            raise Refused(Code.BAD_FRAME, "this request is for groups and channels")
         state = await conversation_state(self._history, conversation_id)
         require_member(state, user_id)
         return state

@@ -11,24 +11,28 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from gateway.auth import Principal, TokenVerifier
 from gateway.handshake import bearer_token
 from gateway.health import Health
-from gateway.history import HistoryService
-from gateway.http_answers import converted, errors, fields_of, json_answer
+from gateway.history import HistoryService, Period
+from gateway.http_answers import converted, errors, fields_of, fields_with_key, json_answer
 from gateway.http_call import HttpCalls
 from gateway.hub import Hub
+from gateway.kicks import Kicks
 from gateway.metrics import Metrics
 from gateway.pages import Pages
 from gateway.pagings import Pagings
+from gateway.requests import check_role
+from gateway.service_api import ServiceApi
 from gateway.sync import SyncService
 from gateway.throttle import Rate, TokenBucket
+from gateway.watching import Watching
 from infra.clock import Clock
-from infra.ports import RouteTable
+from infra.ports import Bus, RouteTable
 from infra.settings import Settings
 from infra.telemetry.trace_context import TRACEPARENT
 from infra.tokens import mint_token
 from schemas.codes import Code
 from schemas.errors import Refused
 from schemas.frames import Error, GroupCreate, History, Ok, Rejected, Send, Sent, Sync
-from schemas.ids import is_name, new_name
+from schemas.ids import is_name
 
 __all__ = ["Http", "HttpParts"]
 
@@ -45,6 +49,9 @@ class HttpParts:
     secret: str
     hub: Hub
     calls: HttpCalls
+    kicks: Kicks
+    watching: Watching
+    bus: Bus
     sync: SyncService
     history: HistoryService
     routes: RouteTable
@@ -80,6 +87,11 @@ class Http:
                 web.get("/v1/ws", self._upgrade_required),
             ]
         )
+        parts = self._parts
+        service = ServiceApi(
+            self._principal, parts.calls, parts.kicks, parts.watching, parts.bus, parts.clock
+        )
+        app.add_routes(service.routes())
         if self._parts.settings.demo == "on":
             app.add_routes([web.post("/demo/token", self._demo_token)])
         return app
@@ -102,13 +114,7 @@ class Http:
 
     async def _send(self, request: web.Request) -> web.Response:
         principal = self._principal(request)
-        fields = await fields_of(request)
-        key = request.headers.get("Idempotency-Key")
-        if key is not None:
-            fields["client_msg_id"] = key
-        elif "client_msg_id" not in fields:
-            fields["client_msg_id"] = new_name()
-        frame = converted(fields, Send)
+        frame = converted(await fields_with_key(request), Send)
         end = await self._parts.calls.submit(principal, frame, self._traceparent(request))
         if isinstance(end, Rejected):
             return json_answer(end, _CODES[end.code].http_status)
@@ -117,6 +123,7 @@ class Http:
     async def _create_group(self, request: web.Request) -> web.Response:
         principal = self._principal(request)
         frame = converted(await fields_of(request), GroupCreate)
+        check_role(frame, principal.is_server)
         end = await self._parts.calls.submit(principal, frame)
         if isinstance(end, Sent):
             return json_answer(Ok(conversation_id=end.conversation_id), 200)
@@ -142,7 +149,9 @@ class Http:
             if name in request.query
         }
         frame = converted({**query, "conversation_id": request.match_info["conversation_id"]}, History)
-        return json_answer(await self._parts.history.page(principal.user_id, frame, text=True), 200)
+        period = converted({n: request.query[n] for n in ("from", "to") if n in request.query}, Period)
+        page = await self._parts.history.page(principal.user_id, frame, text=True, period=period)
+        return json_answer(page, 200)
 
     async def _conversations(self, request: web.Request) -> web.Response:
         principal = self._principal(request)

@@ -12,8 +12,9 @@ from aiohttp import web
 from schemas.codes import Code
 from schemas.errors import BadInput, Refused, Unavailable
 from schemas.frames import JSON, Error
+from schemas.ids import new_name
 
-__all__ = ["converted", "errors", "fields_of", "json_answer"]
+__all__ = ["converted", "errors", "fields_of", "fields_with_key", "json_answer"]
 
 _BODY_S: Final = 10.0
 T = TypeVar("T")
@@ -71,6 +72,16 @@ async def fields_of(request: web.Request) -> dict[str, Any]:
         raise Refused(Code.BAD_FRAME, f"the body took longer than {_BODY_S:g} s") from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Refused(Code.BAD_FRAME, f"the body is no JSON object: {error}"[:200]) from None
+
+
+async def fields_with_key(request: web.Request) -> dict[str, Any]:
+    """The same, with `client_msg_id` from the header `Idempotency-Key`, or a fresh one if there is none."""
+    fields = await fields_of(request)
+    key = request.headers.get("Idempotency-Key")
+    if key is not None:
+        fields["client_msg_id"] = key
+    fields.setdefault("client_msg_id", new_name())
+    return fields
 
 
 def converted(fields: dict[str, Any], frame: type[T]) -> T:

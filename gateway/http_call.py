@@ -9,7 +9,7 @@ from gateway.answers import refused_frame, sent_frame
 from gateway.auth import Principal
 from gateway.health import Health
 from gateway.hub import Hub
-from gateway.requests import Author, Change, Said, inbound_of
+from gateway.requests import Announcement, Author, Change, Said, inbound_of
 from gateway.uplink import Uplink
 from infra.clock import Clock
 from schemas.codes import Code
@@ -72,7 +72,7 @@ class HttpCalls:
         self._clock = clock
 
     async def submit(
-        self, principal: Principal, frame: Said | Change, traceparent: str | None = None
+        self, principal: Principal, frame: Said | Change | Announcement, traceparent: str | None = None
     ) -> Sent | Rejected | Accepted:
         """How it ended, or `Accepted` after `SENT_WAIT_S`. Raises `Refused` for what was not taken."""
         if self._health.draining:

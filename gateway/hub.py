@@ -7,7 +7,7 @@ share one frame, encoded once per subprotocol; a session adds its own `n` and no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -16,12 +16,13 @@ import structlog
 from gateway.metrics import Metrics
 from gateway.readers import Readers
 from gateway.session import Session
+from gateway.watchers import Watchers
 from gateway.wire import Delivery, EncodedMessage, frame_bytes
 from schemas.codec import MESSAGE
-from schemas.codes import CloseCode
 from schemas.conversation import GroupEvent, MemberEvent, parse_event
 from schemas.errors import Refused, Undecodable
-from schemas.frames import JSON, Rejected, Sent, ServerFrame
+from schemas.frames import JSON, Presence, Rejected, Sent, ServerFrame
+from schemas.orders import parse_order
 from schemas.records import STATE_KINDS, Message, Outbound
 
 __all__ = ["Caller", "Hub"]
@@ -30,7 +31,6 @@ log = structlog.get_logger(__name__)
 
 MAX_SHARED_MESSAGES: Final = 64
 MAX_SHARED_BYTES: Final = 65_536
-_CLOSE_CODES: Final = {int(code): code for code in CloseCode}
 
 
 class Caller(Protocol):
@@ -67,13 +67,6 @@ class _Run:
         )
 
 
-class _CloseOrder(msgspec.Struct, frozen=True):
-    """Body of an Outbound of kind `close`."""
-
-    code: int
-    reason: str = ""
-
-
 class Hub:
     """The sessions of this gateway, by id and by user, and the members of large conversations among them.
 
@@ -90,6 +83,9 @@ class Hub:
         self.written: list[tuple[int, int]] = []
         """Since it was last emptied: when each delivered message came in (ms), and in how many frames."""
         self.readers = Readers()
+        self.watchers = Watchers()
+        self.presence_changed: Callable[[str], None] = _unwatched
+        """Told which user's devices changed somewhere, for those who watch him here."""
         self._users: dict[str, tuple[Session, ...]] = {}
         self._metrics = metrics
 
@@ -104,6 +100,7 @@ class Hub:
         if self.sessions.get(session.id) is not session:
             return
         del self.sessions[session.id]
+        self.watchers.gone(session)
         others = tuple(s for s in self._users[session.user_id] if s is not session)
         if others:
             self._users[session.user_id] = others
@@ -213,6 +210,9 @@ class Hub:
     def _hand_frame(self, outbound: Outbound) -> None:
         """A frame that is written as it is, or the answer to something a session sent."""
         frame = JSON.parse_server(outbound.body)
+        if isinstance(frame, Presence):
+            self.presence_changed(frame.user_id)
+            return
         if outbound.session_id:
             caller = self.callers.get(outbound.session_id) or self.sessions.get(outbound.session_id)
             if caller is not None:
@@ -238,14 +238,15 @@ class Hub:
             caller.send(frame)
 
     def _close(self, outbound: Outbound) -> None:
-        order = msgspec.json.decode(outbound.body, type=_CloseOrder)
-        code = _CLOSE_CODES.get(order.code)
-        if code is None:
-            raise Undecodable(f"no close code {order.code}")
+        order = parse_order(outbound.body)
         for user_id in outbound.users:
             for session in self.sessions_of(user_id):
-                if outbound.session_id in ("", session.id):
-                    session.close(code)
+                if outbound.session_id in ("", session.id) and order.device_id in ("", session.device_id):
+                    session.close(order.close_code)
+
+
+def _unwatched(_: str) -> None:
+    """Nobody listens."""
 
 
 def _joined(event: GroupEvent | MemberEvent) -> list[str]:

@@ -70,6 +70,7 @@ class Lobby:
             raise Refused(Code.UNAVAILABLE, "this gateway is being drained", retry_after_ms=1_000)
         session = self._resumable(opening, principal.user_id)
         if session is not None:
+            session.principal = principal
             return session
         if len(self._hub.sessions) >= self._max_connections:
             raise Refused(Code.OVERLOADED, "this gateway is full", retry_after_ms=5_000)

@@ -6,18 +6,17 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-import msgspec
 import structlog
 
+from gateway.comings import Comings
 from gateway.hub import Hub
+from gateway.orders import order_record
 from gateway.session import Session, State
 from infra.clock import Clock
 from infra.ports import Attached, Bus, Outgoing, Route, RouteTable
-from schemas.codec import OUTBOUND
 from schemas.codes import CloseCode
 from schemas.errors import Unavailable
-from schemas.records import Outbound
-from schemas.topics import outbound_topic
+from schemas.orders import CloseOrder
 
 __all__ = ["Presence"]
 
@@ -25,9 +24,7 @@ log = structlog.get_logger(__name__)
 
 _BATCH: Final = 500
 _RETRY_S: Final = 0.2
-_REPLACED_BODY: Final = msgspec.json.encode(
-    {"code": int(CloseCode.REPLACED), "reason": CloseCode.REPLACED.text}
-)
+_REPLACED: Final = CloseOrder.of(CloseCode.REPLACED)
 
 
 class Presence:
@@ -43,6 +40,7 @@ class Presence:
         routes: RouteTable,
         bus: Bus,
         hub: Hub,
+        comings: Comings,
         clock: Clock,
         gateway_id: str,
         boot_id: str,
@@ -52,6 +50,7 @@ class Presence:
         self._routes = routes
         self._bus = bus
         self._hub = hub
+        self._comings = comings
         self._clock = clock
         self._gateway_id = gateway_id
         self._boot_id = boot_id
@@ -59,7 +58,7 @@ class Presence:
         self._told = told
         self._held_until = -1.0
         self._arriving: list[tuple[Session, asyncio.Future[None]]] = []
-        self._leaving: list[tuple[str, Route]] = []
+        self._leaving: list[Session] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -92,7 +91,7 @@ class Presence:
 
     def detach(self, session: Session) -> None:
         """Remove a session's route, soon."""
-        self._leaving.append((session.user_id, self._route(session)))
+        self._leaving.append(session)
         self._ensure("detach", self._detach_leaving)
 
     async def shutdown(self) -> None:
@@ -102,6 +101,9 @@ class Presence:
         if self._held_until > 0:
             self._held_until = -1.0
             await self._routes.drop_lease(self._gateway_id, self._boot_id)
+            for session in self._hub.sessions.values():
+                self._comings.went(session)
+            await self._comings.flush()
 
     def _ensure(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Have this work running: it goes on while there is something to do."""
@@ -125,6 +127,8 @@ class Presence:
             batch, self._arriving = self._arriving[:_BATCH], self._arriving[_BATCH:]
             try:
                 await self._attach([session for session, _ in batch])
+                for session, _ in batch:
+                    self._comings.came(session)
             except Unavailable as error:
                 for _, done in batch:
                     if not done.done():
@@ -139,6 +143,7 @@ class Presence:
         for start in range(0, len(sessions), _BATCH):
             await self._attach([s for s in sessions[start : start + _BATCH] if s.state is not State.CLOSED])
         await self._routes.add_reader(self._hub.readers.conversations(), self._gateway_id)
+        await self._routes.watch(self._hub.watchers.users(), self._gateway_id)
         log.info("routes attached again", sessions=len(sessions))
 
     async def _attach(self, sessions: list[Session]) -> None:
@@ -161,7 +166,7 @@ class Presence:
             if old is None or old.session_id == session.id:
                 continue
             if old.gateway_id != self._gateway_id:
-                orders.append(_close_order(session.user_id, old))
+                orders.append(order_record(old.gateway_id, _REPLACED, [session.user_id], old.session_id))
             elif (here := self._hub.sessions.get(old.session_id)) is not None:
                 here.close(CloseCode.REPLACED)
         self._told()
@@ -173,11 +178,14 @@ class Presence:
         while self._leaving:
             batch, self._leaving = self._leaving[:_BATCH], self._leaving[_BATCH:]
             try:
-                await self._routes.detach(batch)
+                await self._routes.detach([(s.user_id, self._route(s)) for s in batch])
             except Unavailable as error:
                 log.warning("routes not removed yet", routes=len(batch), error=str(error))
                 self._leaving = batch + self._leaving
                 await asyncio.sleep(_RETRY_S)
+            else:
+                for session in batch:
+                    self._comings.went(session)
 
     def _route(self, session: Session) -> Route:
         return Route(
@@ -188,8 +196,3 @@ class Presence:
             session.platform,
             session.since_ms,
         )
-
-
-def _close_order(user_id: str, old: Route) -> Outgoing:
-    order = Outbound("close", _REPLACED_BODY, [user_id], session_id=old.session_id)
-    return Outgoing(outbound_topic(old.gateway_id).name, 0, OUTBOUND.encode(order))

@@ -17,6 +17,9 @@ from schemas.codes import Code
 from schemas.conversation import GroupEvent, MemberEvent
 from schemas.errors import BadInput, Refused
 from schemas.frames import (
+    ChannelJoin,
+    ChannelLeave,
+    ClientMsgId,
     ConversationBlock,
     Edit,
     GroupAdd,
@@ -33,11 +36,30 @@ from schemas.frames import (
 from schemas.ids import conversation_kind, direct_users, new_message_id, new_name
 from schemas.records import Inbound, Kind
 
-__all__ = ["MAX_TEXT_BYTES", "Author", "Change", "Said", "check_conversation", "inbound_of", "is_request"]
+__all__ = [
+    "MAX_TEXT_BYTES",
+    "Announcement",
+    "Author",
+    "Change",
+    "Said",
+    "check_conversation",
+    "check_role",
+    "inbound_of",
+    "is_request",
+]
 
 MAX_TEXT_BYTES: Final = 16_384
 MAX_URL_BYTES: Final = 2_048
 _encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+
+
+class Announcement(msgspec.Struct, frozen=True, kw_only=True):
+    """What the service says in a conversation, member or not: kind `system`, and no frame of a client."""
+
+    conversation_id: str
+    client_msg_id: ClientMsgId
+    content: dict[str, Any]
+
 
 Said = Send | Recall | Edit | React
 """Frames that carry a client_msg_id and are answered like `send`."""
@@ -49,6 +71,8 @@ Change = (
     | GroupMute
     | GroupRename
     | GroupLeave
+    | ChannelJoin
+    | ChannelLeave
     | ConversationBlock
 )
 """Frames that are answered by `ok` once their event has its place in the order."""
@@ -71,12 +95,18 @@ class _Plan(msgspec.Struct, frozen=True, gc=False):
     mentions: list[str] = []
 
 
+def check_role(frame: Said | Change, is_server: bool) -> None:
+    """Raises `Refused` for what only the service may ask: a channel is nobody's own affair."""
+    if isinstance(frame, GroupCreate) and frame.kind == "channel" and not is_server:
+        raise Refused(Code.NOT_ALLOWED, "a channel is made by a token of the role server")
+
+
 def is_request(frame: Said | Change) -> bool:
     """Whether `ok` answers this frame, and not `accepted` and `sent`."""
     return type(frame) in _CHANGES
 
 
-def inbound_of(frame: Said | Change, author: Author, now_ms: int) -> Inbound:
+def inbound_of(frame: Said | Change | Announcement, author: Author, now_ms: int) -> Inbound:
     """The record for this frame, with a fresh message id. Raises `Refused` if the frame breaks a rule."""
     plan = _PLANS[type(frame)](frame, author.user_id)
     if plan.client_msg_id.endswith("\n"):  # its pattern lets this pass
@@ -139,6 +169,13 @@ def _send(frame: Send, user_id: str) -> _Plan:
     )
 
 
+def _announcement(frame: Announcement, user_id: str) -> _Plan:
+    check_conversation(frame.conversation_id, user_id)
+    if "text" in frame.content or not frame.content:
+        _check_text(frame.content)
+    return _Plan(frame.conversation_id, "system", frame.content, frame.client_msg_id)
+
+
 def _recall(frame: Recall, user_id: str) -> _Plan:
     check_conversation(frame.conversation_id, user_id)
     return _Plan(frame.conversation_id, "recall", {"seq": frame.seq}, frame.client_msg_id)
@@ -197,7 +234,7 @@ _CONTENT: Final[dict[str, Callable[[dict[str, Any]], None]]] = {
 def _group_create(frame: GroupCreate, user_id: str) -> _Plan:
     members = [m for m in _names(frame.members) if m != user_id]
     event = GroupEvent(action="created", by=user_id, name=frame.name, members=members)
-    conversation_id = f"g:{frame.group_id or new_name()}"
+    conversation_id = f"{frame.kind[0]}:{frame.group_id or new_name()}"
     check_conversation(conversation_id, user_id)
     return _Plan(conversation_id, "group", event)
 
@@ -233,6 +270,22 @@ def _group_mute(frame: GroupMute, user_id: str) -> _Plan:
     return _Plan(_group(frame, user_id), "member", event)
 
 
+def _channel_join(frame: ChannelJoin, user_id: str) -> _Plan:
+    return _Plan(
+        _channel(frame, user_id), "member", MemberEvent(action="joined", by=user_id, users=[user_id])
+    )
+
+
+def _channel_leave(frame: ChannelLeave, user_id: str) -> _Plan:
+    return _Plan(_channel(frame, user_id), "member", MemberEvent(action="left", by=user_id, users=[user_id]))
+
+
+def _channel(frame: ChannelJoin | ChannelLeave, user_id: str) -> str:
+    if check_conversation(frame.conversation_id, user_id) != "channel":
+        raise Refused(Code.BAD_FRAME, "this request is for channels")
+    return frame.conversation_id
+
+
 def _block(frame: ConversationBlock, user_id: str) -> _Plan:
     if check_conversation(frame.conversation_id, user_id) != "direct":
         raise Refused(Code.BAD_FRAME, "only the other user of a direct conversation can be blocked")
@@ -244,8 +297,8 @@ def _block(frame: ConversationBlock, user_id: str) -> _Plan:
 def _group(
     frame: GroupRename | GroupAdd | GroupRemove | GroupLeave | GroupRole | GroupMute, user_id: str
 ) -> str:
-    if check_conversation(frame.conversation_id, user_id) != "group":
-        raise Refused(Code.BAD_FRAME, "this request is for groups")
+    if check_conversation(frame.conversation_id, user_id) == "direct":
+        raise Refused(Code.BAD_FRAME, "this request is for groups and channels")
     return frame.conversation_id
 
 
@@ -257,9 +310,11 @@ _CHANGES: Final[dict[type, Any]] = {
     GroupMute: _group_mute,
     GroupRename: _group_rename,
     GroupLeave: _group_leave,
+    ChannelJoin: _channel_join,
+    ChannelLeave: _channel_leave,
     ConversationBlock: _block,
 }
 _PLANS: Final = cast(
     "dict[type, Callable[[Any, str], _Plan]]",
-    {Send: _send, Recall: _recall, Edit: _edit, React: _react, **_CHANGES},
+    {Send: _send, Recall: _recall, Edit: _edit, React: _react, Announcement: _announcement, **_CHANGES},
 )

@@ -13,6 +13,7 @@ from aiohttp import web
 from websockets.http11 import Request
 
 from gateway.auth import TokenVerifier
+from gateway.comings import Comings
 from gateway.connection import Connection
 from gateway.conversation_view import ConversationView
 from gateway.desk import Desk, Services
@@ -25,6 +26,7 @@ from gateway.http import Http, HttpParts
 from gateway.http_call import HttpCalls
 from gateway.hub import Hub
 from gateway.inbox import InboxReader
+from gateway.kicks import Kicks
 from gateway.lobby import SWEEP_S, Lobby
 from gateway.metrics import Metrics
 from gateway.pages import Pages
@@ -32,12 +34,14 @@ from gateway.presence import Presence
 from gateway.pulse import Pulse
 from gateway.reading import Reading
 from gateway.receipts import Receipts
+from gateway.revocations import Revocations
 from gateway.session import Session, State
 from gateway.session_rules import SessionRules
 from gateway.sync import SyncService
 from gateway.throttle import SendLimiter, send_rate
 from gateway.typing_notes import TypingNotes
 from gateway.uplink import Uplink
+from gateway.watching import Watching
 from infra.announcing import keep_announced, reachable_address
 from infra.clock import Clock
 from infra.ports import Announced, Bus, HistoryStore, RouteTable
@@ -93,8 +97,19 @@ class GatewayServer:
         self._uplink = Uplink(bus, limiter, clock, metrics, settings.publish_timeout_s, self.flush, tracing)
         topic = outbound_topic(settings.gateway_id).name
         self._downlink = Downlink(bus, topic, hub, clock, metrics, self.flush, tracing)
+        self._comings = Comings(bus, routes, clock, settings.gateway_id)
+        self._watching = Watching(routes, history, hub, clock, settings.gateway_id, self.flush)
+        hub.presence_changed = self._watching.changed
         self._presence = Presence(
-            routes, bus, hub, clock, settings.gateway_id, new_name(), settings.lease_s, self.flush
+            routes,
+            bus,
+            hub,
+            self._comings,
+            clock,
+            settings.gateway_id,
+            new_name(),
+            settings.lease_s,
+            self.flush,
         )
         self._pulse = Pulse(routes, self._downlink, clock, settings.partitions, self.flush)
         self._receipts = Receipts(bus, clock)
@@ -110,9 +125,11 @@ class GatewayServer:
             Directory(history, clock),
             Reading(routes, history, inbox, self._receipts),
             TypingNotes(routes, history, bus),
+            self._watching,
         )
         self._desk = Desk(services, clock, metrics, self.flush)
-        verifier = TokenVerifier(secret)
+        self._revocations = Revocations(bus, hub, clock, settings.token_life_s, self.flush)
+        verifier = TokenVerifier(secret, self._revocations.before_ms)
         rules = SessionRules.of(settings)
         self._lobby = Lobby(hub, self._presence, verifier, rules, clock, metrics, settings.max_connections)
         self.health = Health(
@@ -125,6 +142,9 @@ class GatewayServer:
                 secret=secret,
                 hub=hub,
                 calls=HttpCalls(settings.gateway_id, hub, self._uplink, self.health, clock),
+                kicks=Kicks(bus, routes, self._revocations),
+                watching=self._watching,
+                bus=bus,
                 sync=sync,
                 history=pages,
                 routes=routes,
@@ -154,13 +174,17 @@ class GatewayServer:
     async def startup(self, port: int | None = None) -> None:
         """Open everything, the port last."""
         await self._downlink.startup()
+        await self._revocations.startup()
         await self._presence.startup()
         self._parts = [
             asyncio.create_task(work)
             for work in (
                 self._downlink.run(),
+                self._revocations.run(),
                 self._presence.run(),
                 self._pulse.run(),
+                self._comings.run(),
+                self._watching.run(),
                 self._receipts.run(),
                 self.health.run(),
                 self._sweep(),
@@ -228,6 +252,7 @@ class GatewayServer:
             connection.abort()
         await self._runner.cleanup()
         await self._downlink.shutdown()
+        await self._revocations.shutdown()
 
     async def _sweep(self) -> None:
         while True:
@@ -265,7 +290,10 @@ class GatewayServer:
         return await self._lobby.admit(opening, self._pulse.consumed_ms)
 
     def welcome(self, session: Session, connection: Connection) -> bool:
-        return self._lobby.welcome(session, connection)
+        if not self._lobby.welcome(session, connection):
+            return False
+        self._watching.welcomed(session)
+        return True
 
     def frame(self, session: Session, data: bytes, text: bool) -> None:
         self._desk.frame(session, data, text)

@@ -56,6 +56,6 @@ class TypingNotes:
 
 
 def _told(state: ConversationState, user_id: str) -> list[str]:
-    if state.inside_count > MAX_TOLD or state.blocked_by:
+    if state.kind == "channel" or state.inside_count > MAX_TOLD or state.blocked_by:
         return []
     return [u for u in state.inside() if u != user_id]

@@ -90,7 +90,7 @@ class Path:
         conversation_id = message.conversation_id
         touched = {user: {conversation_id: message.sent_at_ms} for user in members}
         head = {conversation_id: Head(message.seq, message.sent_at_ms)}
-        if self.large and state.kind == "group":
+        if self.large and state.kind != "direct":
             await self._expand(message, members, head)
             return
         gateways: dict[str, list[str]] = {message.gateway_id: []}

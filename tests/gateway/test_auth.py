@@ -30,6 +30,21 @@ def test_a_good_token_names_its_holder() -> None:
     assert principal.expires_at_ms == NOW_MS + 60_000
 
 
+@pytest.mark.parametrize(("issued", "good"), [(NOW_S - 1, False), (None, False), ("x", False), (NOW_S, True)])
+def test_a_token_older_than_a_revocation_is_refused(issued: object, good: bool) -> None:
+    """So is one that does not say when it was made; also when it was taken before."""
+    revoked: dict[str, int] = {"bob": 2**50}
+    verifier, token = TokenVerifier(SECRET, revoked), a_token(iat=issued)
+    verifier.verify(token, NOW_MS)
+    revoked["alice"] = NOW_MS
+    if good:
+        verifier.verify(token, NOW_MS)
+        return
+    with pytest.raises(Refused) as refused:
+        verifier.verify(token, NOW_MS)
+    assert refused.value.code is Code.BAD_TOKEN
+
+
 @pytest.mark.parametrize(
     "token",
     [

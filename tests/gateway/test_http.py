@@ -83,6 +83,8 @@ async def test_an_unfinished_message_is_202(world: World, ask: Ask, monkeypatch:
         ("GET", "/v1/conversations/nonsense/messages", {}, 400, 1001),
         ("GET", "/v1/conversations/d:alice:bob/messages?limit=999", {}, 400, 1001),
         ("GET", "/v1/conversations/d:alice:bob/messages?before_seq=x", {}, 400, 1001),
+        ("GET", "/v1/conversations/d:alice:bob/messages?from=-1", {}, 400, 1001),
+        ("GET", "/v1/conversations/d:alice:bob/messages?to=noon", {}, 400, 1001),
     ],
 )
 async def test_a_bad_request_gets_the_error_object(
@@ -118,6 +120,13 @@ async def test_history_and_list_are_read_over_http(ask: Ask) -> None:
     assert (status, [m["seq"] for m in page["messages"]], page["more"]) == (200, [3, 2], True)
     _, page = await ask("GET", "/v1/conversations/d:alice:bob/messages?after_seq=2", "bob")
     assert [m["seq"] for m in page["messages"]] == [3]
+    sent_at_ms = page["messages"][0]["sent_at_ms"]
+    _, page = await ask(
+        "GET", f"/v1/conversations/d:alice:bob/messages?from={sent_at_ms}&to={sent_at_ms + 1}"
+    )
+    assert 3 in [m["seq"] for m in page["messages"]]
+    _, page = await ask("GET", f"/v1/conversations/d:alice:bob/messages?from={sent_at_ms + 1}")
+    assert page["messages"] == []
     status, conversations = await ask("GET", "/v1/conversations", "bob")
     assert (status, conversations["conversations"][0]["unread"]) == (200, 3)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from gateway.comings import Comings
 from gateway.hub import Hub
 from gateway.metrics import Metrics
 from gateway.presence import Presence
@@ -48,8 +49,9 @@ class Place:
 
     def __init__(self, table: Table, bus: MemoryBus, gateway_id: str = "gw-1") -> None:
         self.hub = Hub(Metrics())
+        comings = Comings(bus, table, ManualClock(), gateway_id)
         self.presence = Presence(
-            table, bus, self.hub, ManualClock(), gateway_id, f"boot-{gateway_id}", 6.0, lambda: None
+            table, bus, self.hub, comings, ManualClock(), gateway_id, f"boot-{gateway_id}", 6.0, lambda: None
         )
 
     def session(self, user: str, session_id: str, device_id: str = "phone") -> Session:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from infra.ports import Outgoing
@@ -253,6 +255,51 @@ async def test_members_are_listed_for_members_only(world: World) -> None:
         assert (await eve.expect("error"))["code"] == 1103
 
 
+# Channels
+
+
+async def made_channel(world: World, *members: str) -> tuple[Person, str]:
+    """ops, of the role server, makes a channel."""
+    ops = await world.enter("ops", role="server")
+    channel = {"kind": "channel", "group_id": "news", "name": "News", "members": list(members)}
+    await ops.tell(type="group.create", id=1, **channel)
+    return ops, (await ops.until("ok"))["conversation_id"]
+
+
+async def test_anybody_joins_a_channel_and_leaves_it(world: World) -> None:
+    """From the join to the leave its messages come, as from a large group."""
+    world.path.large = True
+    ops, channel = await made_channel(world)
+    bob = await world.enter("bob")
+    await bob.tell(type="channel.join", id="j", conversation_id=channel)
+    joined = (await bob.expect("deliver"))["messages"][0]
+    assert (joined["kind"], joined["content"]["action"]) == ("member", "joined")
+    assert (await bob.expect("ok"))["re"] == "j"
+    await ops.say(channel, "news", "m1")
+    assert (await bob.expect("deliver"))["messages"][0]["content"] == {"text": "news"}
+    await bob.tell(type="channel.leave", id="l", conversation_id=channel)
+    assert (await bob.until("ok"))["re"] == "l"
+    await ops.say(channel, "more", "m2")
+    await settle(lambda: world.path._seqs[channel] == 5)
+    await bob.tell(type="ping")
+    await bob.expect("pong")
+
+
+async def test_a_channel_is_made_by_the_service_only(world: World) -> None:
+    """1102 for anybody else; and a channel is no group, nor the other way round."""
+    alice = await world.enter("alice")
+    asks: list[tuple[dict[str, Any], int]] = [
+        ({"type": "group.create", "name": "News", "members": [], "kind": "channel"}, 1102),
+        ({"type": "channel.join", "conversation_id": "g:tea"}, 1001),
+        ({"type": "channel.leave", "conversation_id": "d:alice:bob"}, 1001),
+        ({"type": "group.leave", "conversation_id": "d:alice:bob"}, 1001),
+    ]
+    for frame, code in asks:
+        await alice.tell(id=7, **frame)
+        error = await alice.expect("error")
+        assert (error["code"], error["re"]) == (code, 7)
+
+
 # What is ephemeral, and the rest
 
 
@@ -264,14 +311,6 @@ async def test_typing_is_told_to_the_other_and_not_to_oneself(world: World) -> N
     assert (typing["conversation_id"], typing["user_id"], typing["active"]) == ("d:alice:bob", "alice", True)
     await alice.tell(type="ping")
     await alice.expect("pong")
-
-
-async def test_what_is_not_served_says_so(world: World) -> None:
-    """Channels and presence get 1003 with the reason."""
-    alice = await world.enter("alice")
-    await alice.tell(type="presence.subscribe", id=1, user_ids=["bob"])
-    error = await alice.expect("error")
-    assert (error["code"], error["re"]) == (1003, 1)
 
 
 async def test_records_that_cannot_be_read_disturb_nobody(world: World) -> None:

@@ -119,12 +119,13 @@ class World:
         query: str = "",
         subprotocol: str | None = None,
         gateway: GatewayServer | None = None,
+        role: str | None = None,
         **more: Any,
     ) -> Person:
         """Connect and take the welcome."""
         socket = await connect(
             self.url(query, gateway),
-            additional_headers={"Authorization": f"Bearer {self.token(user)}"},
+            additional_headers={"Authorization": f"Bearer {self.token(user, role=role)}"},
             subprotocols=[Subprotocol(subprotocol)] if subprotocol else None,
             proxy=None,
             compression=None,
