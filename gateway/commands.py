@@ -1,12 +1,27 @@
-"""The command `im gateway`."""
+"""The commands `im gateway`, `im gateways` and `im drain`."""
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Literal
+
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from infra.kafka import KafkaBus
+    from infra.ports import GatewayNotice
+    from infra.redis import RedisRouteTable
 
 __all__ = ["app"]
 
 app = typer.Typer()
+
+Output = Annotated[
+    Literal["table", "json", "ndjson"] | None,
+    typer.Option("--output", "-o", help="Default: a table on a terminal, NDJSON in a pipe."),
+]
 
 
 @app.command()
@@ -21,3 +36,116 @@ def gateway() -> None:
 
     settings = load_settings()
     run_service(lambda: GatewayProcess(settings), settings.log_level)
+
+
+@app.command()
+def gateways(output: Output = None) -> None:
+    """The gateways that are alive: state, connections, weight for dispatch, memory, lag of the loop.
+
+    Example: im gateways -o json | jq '.[] | select(.state != "open")'
+    """
+    import asyncio
+
+    async def read() -> list[GatewayNotice]:
+        async with _routes() as routes:
+            return await routes.gateways()
+
+    _show(asyncio.run(read()), output)
+
+
+@app.command()
+def drain(
+    gateway_id: Annotated[str, typer.Argument(metavar="GATEWAY", help="As in `im gateways`.")],
+    over: Annotated[str, typer.Option(help="Spread over this time: 60s, 5m, or milliseconds.")] = "60s",
+    undo: Annotated[bool, typer.Option("--undo", help="Have it take clients again.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Move the clients of a running gateway to the others, a few at a time. It stays, empty, until --undo.
+
+    Exit 1 if it is not empty half a minute after the time. Its clients lose nothing and see nothing twice.
+
+    Example: im drain gw-2 --over 60s --yes
+    """
+    import asyncio
+
+    from gateway.fleet import drain as drain_gateway
+    from gateway.fleet import plan_drain, undo_drain
+    from infra.audit import operator_name
+    from infra.clock import SystemClock
+    from infra.durations import parse_duration_ms
+
+    over_s = parse_duration_ms(over) / 1000
+
+    def progress(notice: GatewayNotice) -> None:
+        typer.echo(f"{notice.gateway_id} {notice.state}: {notice.connections} connections", err=True)
+
+    async def run() -> bool:
+        clock = SystemClock()
+        async with _routes() as routes, _bus() as bus:
+            plan = plan_drain(await routes.gateways(), gateway_id)
+            if undo:
+                return await undo_drain(bus, routes, clock, operator_name(), gateway_id, progress)
+            takers = ", ".join(plan.others) or "no other gateway"
+            typer.echo(
+                f"{gateway_id} ({plan.state}): {plan.connections} connections go to {takers}, "
+                f"room for {plan.room}, over {over_s:g} s",
+                err=True,
+            )
+            if not plan.fits:
+                typer.echo("✘ the others cannot take them: clients will wait outside", err=True)
+            if not yes:
+                typer.confirm("Drain it?", abort=True, err=True)
+            return await drain_gateway(bus, routes, clock, operator_name(), plan, over_s, progress)
+
+    if not asyncio.run(run()):
+        typer.echo(f"✘ {gateway_id} did not get there in time; `im gateways` shows where it is", err=True)
+        raise typer.Exit(1)
+
+
+@asynccontextmanager
+async def _routes() -> AsyncIterator[RedisRouteTable]:
+    from infra.clock import SystemClock
+    from infra.redis import RedisRouteTable
+    from infra.settings import load_settings
+
+    routes = RedisRouteTable(load_settings(), SystemClock())
+    try:
+        await routes.startup()
+        yield routes
+    finally:
+        await routes.shutdown()
+
+
+@asynccontextmanager
+async def _bus() -> AsyncIterator[KafkaBus]:
+    from infra.kafka import KafkaBus
+    from infra.settings import load_settings
+
+    bus = KafkaBus(load_settings(), client_id="im-command")
+    await bus.startup()
+    try:
+        yield bus
+    finally:
+        await bus.shutdown()
+
+
+def _show(notices: list[GatewayNotice], output: str | None) -> None:
+    import sys
+
+    import msgspec
+    from rich.console import Console
+    from rich.table import Table
+
+    form = output or ("table" if sys.stdout.isatty() else "ndjson")
+    if form == "json":
+        typer.echo(msgspec.json.format(msgspec.json.encode(notices)).decode())
+    elif form == "ndjson":
+        for notice in notices:
+            typer.echo(msgspec.json.encode(notice).decode())
+    else:
+        table = Table("gateway", "state", "connections", "weight", "memory", "lag", "region", "url")
+        for n in notices:
+            used = f"{n.connections:,}/{n.max_connections:,}"
+            memory, lag = f"{n.memory_bytes / 2**20:,.0f} MiB", f"{n.loop_lag_ms} ms"
+            table.add_row(n.gateway_id, n.state, used, str(n.weight), memory, lag, n.region, n.url)
+        Console().print(table)

@@ -9,6 +9,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from gateway.auth import Principal, TokenVerifier
+from gateway.dispatch import Dispatch
 from gateway.handshake import bearer_token
 from gateway.health import Health
 from gateway.history import HistoryService, Period
@@ -25,7 +26,7 @@ from gateway.sync import SyncService
 from gateway.throttle import Rate, TokenBucket
 from gateway.watching import Watching
 from infra.clock import Clock
-from infra.ports import Bus, RouteTable
+from infra.ports import Bus
 from infra.settings import Settings
 from infra.telemetry.trace_context import TRACEPARENT
 from infra.tokens import mint_token
@@ -54,7 +55,7 @@ class HttpParts:
     bus: Bus
     sync: SyncService
     history: HistoryService
-    routes: RouteTable
+    dispatch: Dispatch
     verifier: TokenVerifier
     health: Health
     pages: Pages
@@ -164,15 +165,8 @@ class Http:
 
     async def _gateways(self, request: web.Request) -> web.Response:
         self._principal(request)
-        settings = self._parts.settings
-        here = len(self._parts.hub.sessions)
-        others = sorted(set(await self._parts.routes.live_gateways()) - {settings.gateway_id})
-        own = {
-            "gateway_id": settings.gateway_id,
-            "url": f"ws://{request.host}/v1/ws",
-            "weight": max(0, settings.max_connections - here),
-        }
-        return json_answer({"gateways": [own, *({"gateway_id": other} for other in others)]}, 200)
+        offers = await self._parts.dispatch.offers(request.query.get("region", ""))
+        return json_answer({"gateways": offers}, 200)
 
     async def _upgrade_required(self, _: web.Request) -> web.Response:
         return web.Response(status=426, headers={"Upgrade": "websocket"}, text="a new connection, please\n")

@@ -19,10 +19,11 @@ from gateway.session import Session
 from gateway.watchers import Watchers
 from gateway.wire import Delivery, EncodedMessage, frame_bytes
 from schemas.codec import MESSAGE
+from schemas.codes import CloseCode
 from schemas.conversation import GroupEvent, MemberEvent, parse_event
 from schemas.errors import Refused, Undecodable
 from schemas.frames import JSON, Presence, Rejected, Sent, ServerFrame
-from schemas.orders import parse_order
+from schemas.orders import CloseOrder, parse_order
 from schemas.records import STATE_KINDS, Message, Outbound
 
 __all__ = ["Caller", "Hub"]
@@ -86,6 +87,8 @@ class Hub:
         self.watchers = Watchers()
         self.presence_changed: Callable[[str], None] = _unwatched
         """Told which user's devices changed somewhere, for those who watch him here."""
+        self.drain_ordered: Callable[[CloseOrder], None] = _unheeded
+        """Told that this gateway is to be drained, or to take clients again."""
         self._users: dict[str, tuple[Session, ...]] = {}
         self._metrics = metrics
 
@@ -239,6 +242,9 @@ class Hub:
 
     def _close(self, outbound: Outbound) -> None:
         order = parse_order(outbound.body)
+        if order.close_code is CloseCode.DRAIN and not outbound.users:
+            self.drain_ordered(order)
+            return
         for user_id in outbound.users:
             for session in self.sessions_of(user_id):
                 if outbound.session_id in ("", session.id) and order.device_id in ("", session.device_id):
@@ -247,6 +253,10 @@ class Hub:
 
 def _unwatched(_: str) -> None:
     """Nobody listens."""
+
+
+def _unheeded(_: CloseOrder) -> None:
+    """Nobody obeys."""
 
 
 def _joined(event: GroupEvent | MemberEvent) -> list[str]:

@@ -12,6 +12,7 @@ from gateway.handshake import Opening
 from gateway.hub import Hub
 from gateway.metrics import Metrics
 from gateway.presence import Presence
+from gateway.room import Room
 from gateway.session import Session, State
 from gateway.session_rules import SessionRules
 from infra.clock import Clock
@@ -51,7 +52,7 @@ class Lobby:
         rules: SessionRules,
         clock: Clock,
         metrics: Metrics,
-        max_connections: int,
+        room: Room,
     ) -> None:
         self._hub = hub
         self._presence = presence
@@ -59,7 +60,7 @@ class Lobby:
         self._rules = rules
         self._clock = clock
         self._metrics = metrics
-        self._max_connections = max_connections
+        self._room = room
         self._sweeping: Iterator[Session] = iter(())
         self.draining = False
 
@@ -72,8 +73,7 @@ class Lobby:
         if session is not None:
             session.principal = principal
             return session
-        if len(self._hub.sessions) >= self._max_connections:
-            raise Refused(Code.OVERLOADED, "this gateway is full", retry_after_ms=5_000)
+        self._room.check()
         for old in self._hub.of_device(principal.user_id, opening.device_id):
             old.close(CloseCode.REPLACED)
         session = Session(

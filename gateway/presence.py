@@ -13,7 +13,7 @@ from gateway.hub import Hub
 from gateway.orders import order_record
 from gateway.session import Session, State
 from infra.clock import Clock
-from infra.ports import Attached, Bus, Outgoing, Route, RouteTable
+from infra.ports import Attached, Bus, GatewayNotice, Outgoing, Route, RouteTable
 from schemas.codes import CloseCode
 from schemas.errors import Unavailable
 from schemas.orders import CloseOrder
@@ -45,6 +45,7 @@ class Presence:
         gateway_id: str,
         boot_id: str,
         lease_s: float,
+        notice: Callable[[], GatewayNotice],
         told: Callable[[], None],
     ) -> None:
         self._routes = routes
@@ -55,8 +56,12 @@ class Presence:
         self._gateway_id = gateway_id
         self._boot_id = boot_id
         self._lease_s = lease_s
+        self._notice = notice
         self._told = told
+        self._renewing = asyncio.Lock()
         self._held_until = -1.0
+        self._complete = True
+        """Whether every route of this gateway is in the table, as far as is known."""
         self._arriving: list[tuple[Session, asyncio.Future[None]]] = []
         self._leaving: list[Session] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -71,16 +76,19 @@ class Presence:
 
     async def run(self) -> None:
         """Renew the lease until cancelled; attach everything again whenever it was lost."""
-        complete = True
         while True:
             await asyncio.sleep(self._lease_s / 3)
             try:
-                complete = await self._renew() and complete
-                if not complete:
+                self._complete = await self._renew() and self._complete
+                if not self._complete:
                     await self._attach_all()
-                    complete = True
+                    self._complete = True
             except Unavailable as error:
                 log.warning("lease not renewed", error=str(error))
+
+    async def announce(self) -> None:
+        """Renew the lease now, because what is said with it has changed. Raises `Unavailable`."""
+        self._complete = await self._renew() and self._complete
 
     async def attach(self, session: Session) -> None:
         """Register a session, which the hub must hold already. Raises `Unavailable`."""
@@ -117,8 +125,12 @@ class Presence:
             del self._tasks[name]
 
     async def _renew(self) -> bool:
+        async with self._renewing:
+            return await self._renew_alone()
+
+    async def _renew_alone(self) -> bool:
         asked_at = self._clock.monotonic()
-        kept = await self._routes.renew_lease(self._gateway_id, self._boot_id, self._lease_s)
+        kept = await self._routes.renew_lease(self._gateway_id, self._boot_id, self._lease_s, self._notice())
         self._held_until = asked_at + self._lease_s
         return kept
 

@@ -18,7 +18,9 @@ from gateway.connection import Connection
 from gateway.conversation_view import ConversationView
 from gateway.desk import Desk, Services
 from gateway.directory import Directory
+from gateway.dispatch import Dispatch
 from gateway.downlink import Downlink
+from gateway.emptying import Emptying
 from gateway.handshake import Opening, check_origin, read_opening
 from gateway.health import Health
 from gateway.history import HistoryService
@@ -35,6 +37,7 @@ from gateway.pulse import Pulse
 from gateway.reading import Reading
 from gateway.receipts import Receipts
 from gateway.revocations import Revocations
+from gateway.room import Room
 from gateway.session import Session, State
 from gateway.session_rules import SessionRules
 from gateway.sync import SyncService
@@ -44,7 +47,7 @@ from gateway.uplink import Uplink
 from gateway.watching import Watching
 from infra.announcing import keep_announced, reachable_address
 from infra.clock import Clock
-from infra.ports import Announced, Bus, HistoryStore, RouteTable
+from infra.ports import Announced, Bus, GatewayNotice, HistoryStore, RouteTable
 from infra.settings import Settings
 from infra.telemetry.loop_lag import watch_loop
 from schemas.codes import CloseCode
@@ -97,6 +100,7 @@ class GatewayServer:
         self._uplink = Uplink(bus, limiter, clock, metrics, settings.publish_timeout_s, self.flush, tracing)
         topic = outbound_topic(settings.gateway_id).name
         self._downlink = Downlink(bus, topic, hub, clock, metrics, self.flush, tracing)
+        self._room = Room(settings, hub, clock)
         self._comings = Comings(bus, routes, clock, settings.gateway_id)
         self._watching = Watching(routes, history, hub, clock, settings.gateway_id, self.flush)
         hub.presence_changed = self._watching.changed
@@ -109,6 +113,7 @@ class GatewayServer:
             settings.gateway_id,
             new_name(),
             settings.lease_s,
+            self._notice,
             self.flush,
         )
         self._pulse = Pulse(routes, self._downlink, clock, settings.partitions, self.flush)
@@ -131,11 +136,15 @@ class GatewayServer:
         self._revocations = Revocations(bus, hub, clock, settings.token_life_s, self.flush)
         verifier = TokenVerifier(secret, self._revocations.before_ms)
         rules = SessionRules.of(settings)
-        self._lobby = Lobby(hub, self._presence, verifier, rules, clock, metrics, settings.max_connections)
+        self._lobby = Lobby(hub, self._presence, verifier, rules, clock, metrics, self._room)
         self.health = Health(
             bus, routes, history, self._presence, self._downlink, clock, settings.partitions, metrics
         )
         self._routes = routes
+        self._emptying = Emptying(
+            hub, self._lobby, self.health, self._room, self._presence.announce, clock, self.flush
+        )
+        hub.drain_ordered = self._emptying.obey
         http = Http(
             HttpParts(
                 settings=settings,
@@ -147,7 +156,7 @@ class GatewayServer:
                 bus=bus,
                 sync=sync,
                 history=pages,
-                routes=routes,
+                dispatch=Dispatch(routes, self._room, clock),
                 verifier=verifier,
                 health=self.health,
                 pages=Pages(Path(__file__).parent / "web"),
@@ -184,6 +193,7 @@ class GatewayServer:
                 self._presence.run(),
                 self._pulse.run(),
                 self._comings.run(),
+                self._room.run(),
                 self._watching.run(),
                 self._receipts.run(),
                 self.health.run(),
@@ -203,6 +213,8 @@ class GatewayServer:
             "gateway", self._settings.gateway_id, reachable_address(self._settings.host, self.port)
         )
         self._parts.append(asyncio.create_task(keep_announced(self._routes, here)))
+        self._room.opened(self.port)
+        await self._presence.announce()
         log.info(
             "gateway listens", gateway=self._settings.gateway_id, host=self._settings.host, port=self.port
         )
@@ -217,7 +229,8 @@ class GatewayServer:
 
     async def drain(self) -> None:
         """Let every client go without a loss, within `_DRAIN_S`."""
-        self._lobby.draining = self.health.draining = True
+        self._emptying.stop()
+        await self._emptying.shut()
         sessions = [s for s in self.hub.sessions.values() if s.state is State.OPEN]
         slice_size = max(1, int(_DRAIN_SESSIONS_PER_S * _DRAIN_PAUSE_S))
         for start in range(0, len(sessions), slice_size):
@@ -238,6 +251,7 @@ class GatewayServer:
         """Close everything; may follow a failed startup."""
         if self._server is not None:
             self._server.close()
+        self._emptying.stop()
         self._uplink.abandon()
         tasks = (*self._parts, *self._tasks)
         for task in tasks:
@@ -253,6 +267,10 @@ class GatewayServer:
         await self._runner.cleanup()
         await self._downlink.shutdown()
         await self._revocations.shutdown()
+
+    def _notice(self) -> GatewayNotice:
+        self._room.ready = self.health.ready
+        return self._room.notice()
 
     async def _sweep(self) -> None:
         while True:

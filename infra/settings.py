@@ -61,6 +61,10 @@ class Settings(BaseSettings):
     gateway_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "gw-1"
     host: str = "127.0.0.1"
     port: Port = 8080
+    public_url: Annotated[str, Field(pattern=r"^wss?://[^\s]+$")] | None = None
+    """Where clients reach this gateway (`ws://host:port`); default: IM_HOST and IM_PORT."""
+    region: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = ""
+    """Where it stands, for clients that ask `/v1/gateways?region=…` for one near them."""
     gateways: Positive = 1
     """How many gateways `im run` starts, on consecutive ports from `port`."""
     demo: Literal["on", "off"] = "off"
@@ -80,6 +84,10 @@ class Settings(BaseSettings):
     """Unsent bytes one connection may hold; half: ephemeral frames are dropped, full: closed with 4001."""
     publish_timeout_s: PositiveSeconds = 10.0
     max_connections: Positive = 50_000
+    max_memory_mib: Positive = 4_096
+    """Of one gateway process; above it, or above `max_loop_lag_ms`, it takes no new connections."""
+    max_loop_lag_ms: Positive = 1_000
+    """How late the gateway's loop may be, over some seconds."""
 
     # Pipeline
     worker_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "worker-1"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from schemas.codes import CloseCode
@@ -13,15 +15,24 @@ _CODES = {int(code): code for code in CloseCode}
 
 
 class CloseOrder(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Close the connections of the users that the Outbound names; with `device_id` only this device's."""
+    """Close the connections of the users that the Outbound names; with `device_id` only this device's.
+
+    With code 4000 and no users: drain the whole gateway over `over_ms`, or (`undo`) take clients again.
+    """
 
     code: int
     reason: str = ""
     device_id: str = ""
+    over_ms: Annotated[int, msgspec.Meta(ge=0, le=86_400_000)] = 0
+    undo: bool = False
 
     @classmethod
     def of(cls, code: CloseCode, device_id: str = "") -> CloseOrder:
         return cls(int(code), code.text, device_id)
+
+    @classmethod
+    def drain(cls, over_ms: int, undo: bool = False) -> CloseOrder:
+        return cls(int(CloseCode.DRAIN), CloseCode.DRAIN.text, over_ms=over_ms, undo=undo)
 
     @property
     def close_code(self) -> CloseCode:

@@ -35,6 +35,15 @@ class Address:
             query["session_id"] = session_id
         return f"{self.base}{_PATH}?{urlencode(query)}"
 
+    def http_url(self, path: str, **query: str) -> str:
+        """The same place over HTTP."""
+        asked = urlencode({name: value for name, value in query.items() if value})
+        return f"http{self.base.removeprefix('ws')}{path}{'?' if asked else ''}{asked}"
+
+    def elsewhere(self, url: str) -> Address:
+        """The same device at another gateway. Raises `BadInput`."""
+        return parse_url(url, self.device_id, self.platform)
+
 
 def parse_url(url: str, device_id: str, platform: str) -> Address:
     """Read the address of a gateway: `http://host:port`, `ws://host:port` or the whole `…/v1/ws`.

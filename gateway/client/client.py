@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, Self, TypeVar
 
 from gateway.client.address import parse_url
 from gateway.client.backoff import RECONNECT
+from gateway.client.dispatch import Dispatcher
 from gateway.client.errors import ClientClosed, ServerRefused
 from gateway.client.event_queue import EventQueue
 from gateway.client.events import (
@@ -45,7 +46,9 @@ ReplyT = TypeVar("ReplyT", frames.Ok, frames.HistoryPage)
 class Client:
     """One user on one device. Stays connected, or connecting, from `async with` to its end.
 
-    `url` is a gateway's (`http://host:port`); `token` is a JWT, or is called for one before each connection.
+    `url` is a gateway's (`http://host:port`). With `dispatch` it is only asked which gateways have room (in
+    `region`, if one is there): one of them is chosen by weight, and another when it drains, is full or does
+    not answer. `token` is a JWT, or is called for one before each connection.
     With `outbox_path` unanswered sends survive the process and go out in the next run, in order. `sync_token`
     (kept from `Client.sync_token` of an earlier run) makes the sync begin where that run stood.
 
@@ -65,10 +68,13 @@ class Client:
         outbox_path: str | Path | None = None,
         sync_token: str | None = None,
         connect_timeout_s: float = 10.0,
+        dispatch: bool = False,
+        region: str = "",
         event_limit: int = 1_000,
         rules: Rules | None = None,
     ) -> None:
         self._address = parse_url(url, device_id or new_name(), platform)
+        self._dispatcher = Dispatcher(self._address, region, random.random) if dispatch else None
         self._token = token
         self._codec = CODECS[codec]
         self._outbox = Outbox(MemoryStore() if outbox_path is None else SqliteStore(Path(outbox_path)))
@@ -318,6 +324,8 @@ class Client:
             except LinkEnd as end:
                 if end.terminal:
                     raise
+                if self._dispatcher is not None:
+                    self._dispatcher.ended(end)
                 failures = 1 if self._connected.is_set() else failures + 1
                 wait_s = end.retry_after_s + RECONNECT.delay_s(failures, random.random)
                 await self._rest(end, 0.0 if end.moved else wait_s)
@@ -331,6 +339,8 @@ class Client:
     async def _converse(self) -> None:
         """One connection from its opening to its end, which is always an exception."""
         token = self._token if isinstance(self._token, str) else self._token()
+        if self._dispatcher is not None:
+            self._address = await self._dispatcher.address(token)
         link = await open_link(self._address, token, self._session.session_id, self._codec)
         try:
             async with asyncio.timeout(WELCOME_TIMEOUT_S):

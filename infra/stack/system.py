@@ -141,13 +141,12 @@ class System:
             await part.start(spec)
 
     def _gateway_specs(self) -> list[tuple[ChildSpec, str]]:
-        return [
-            (
-                self._spec(name, ("gateway",), address, {"gateway_id": name, "port": address.port, **DEMO}),
-                str(address),
-            )
-            for name, address in self.addresses.items()
-        ]
+        url = self.settings.public_url if len(self.addresses) == 1 else None  # one address is one gateway's
+        specs = []
+        for name, address in self.addresses.items():
+            own = {"gateway_id": name, "port": address.port, "public_url": url, **DEMO}
+            specs.append((self._spec(name, ("gateway",), address, own), str(address)))
+        return specs
 
     def _worker_specs(self) -> list[tuple[ChildSpec, str]]:
         first = self.settings.worker_port

@@ -19,10 +19,17 @@ class Person:
     """`async with Person(system, "alice") as alice:` — connected, reading, and keeping what arrives."""
 
     def __init__(
-        self, system: Any, user_id: str, device_id: str = "phone", codec: Literal["json", "msgpack"] = "json"
+        self,
+        system: Any,
+        user_id: str,
+        device_id: str = "phone",
+        codec: Literal["json", "msgpack"] = "json",
+        dispatch: bool = False,
     ) -> None:
         self.user_id = user_id
-        self.client = Client(system.url, system.token(user_id), device_id=device_id, codec=codec)
+        self.client = Client(
+            system.url, system.token(user_id), device_id=device_id, codec=codec, dispatch=dispatch
+        )
         self.seen: list[Message] = []
         self.events: list[Any] = []
 

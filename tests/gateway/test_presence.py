@@ -15,7 +15,7 @@ from gateway.session import Session
 from infra.clock import ManualClock
 from infra.memory.bus import MemoryBus
 from infra.memory.routes import MemoryRouteTable
-from infra.ports import Attached, Route
+from infra.ports import Attached, GatewayNotice, Route
 from schemas.codec import OUTBOUND
 from schemas.codes import CloseCode
 from schemas.errors import Unavailable
@@ -51,7 +51,16 @@ class Place:
         self.hub = Hub(Metrics())
         comings = Comings(bus, table, ManualClock(), gateway_id)
         self.presence = Presence(
-            table, bus, self.hub, comings, ManualClock(), gateway_id, f"boot-{gateway_id}", 6.0, lambda: None
+            table,
+            bus,
+            self.hub,
+            comings,
+            ManualClock(),
+            gateway_id,
+            f"boot-{gateway_id}",
+            6.0,
+            lambda: GatewayNotice(gateway_id, "ws://x/v1/ws", "", "open", 1, 0, 1),
+            lambda: None,
         )
 
     def session(self, user: str, session_id: str, device_id: str = "phone") -> Session:

@@ -1,0 +1,113 @@
+"""A gateway is drained while people talk through it: they move, and notice nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+import pytest
+
+from infra.stack.environment import child_environment
+from infra.stack.local import LocalStack
+from infra.stack.system import System
+from tests.acceptance.people import Person, eventually
+from tests.acceptance.test_end_to_end import fresh
+from tests.acceptance.test_scale_out import PATIENCE_S, Edge, Talk, talk_while, two_free_ports
+from tests.conftest import Background, in_background
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
+
+OVER_S = 4
+PAIRS = 6
+
+
+class Site:
+    """Two gateways, asked as an operator asks."""
+
+    def __init__(self, system: System) -> None:
+        self.settings = system.settings
+        self.ids = list(system.addresses)
+        self.edges = [Edge(f"http://{address}", system) for address in system.addresses.values()]
+
+    async def im(self, *arguments: str) -> tuple[int, str]:
+        """Run `im …`; its exit code and what it printed."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "infra.cli",
+            *arguments,
+            env=child_environment(self.settings, os.environ),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await process.communicate()
+        return process.returncode or 0, out.decode()
+
+    async def gateways(self) -> dict[str, dict[str, Any]]:
+        code, out = await self.im("gateways", "-o", "json")
+        assert code == 0
+        return {notice["gateway_id"]: notice for notice in json.loads(out)}
+
+    async def offered(self, edge: Edge) -> set[str]:
+        """The gateways that clients are sent to, by one of them."""
+        headers = {"Authorization": f"Bearer {edge.token('ann')}"}
+        async with aiohttp.ClientSession() as http:
+            async with http.get(f"{edge.url}/v1/gateways", headers=headers) as answer:
+                return {offer["gateway_id"] for offer in (await answer.json())["gateways"]}
+
+
+@pytest.fixture(scope="module")
+def site(background: Background, stack: LocalStack) -> Iterator[Site]:
+    ports = {"gateways": 2, "port": two_free_ports(stack.settings.host)}
+    system = System(stack, settings=stack.settings.model_copy(update=ports), prefix="drain-")
+    for running in in_background(background, system):
+        yield Site(running)
+
+
+async def test_a_drain_under_traffic_loses_and_repeats_nothing(site: Site) -> None:
+    """Everybody ends at the other gateway; each message is seen once, in order; undone, it is open again."""
+    first, second = site.ids
+    for edge in site.edges:
+        assert await site.offered(edge) == {first, second}
+    async with AsyncExitStack() as here:
+        people = [
+            await here.enter_async_context(Person(edge, fresh("ann"), dispatch=True))
+            for _ in range(PAIRS)
+            for edge in site.edges
+        ]
+        talks = [Talk(one, two) for one, two in zip(people[::2], people[1::2], strict=True)]
+        for talk in talks:
+            await talk.go_on()
+            await talk.end()
+        before = await site.gateways()
+        drained = max(site.ids, key=lambda name: before[name]["connections"])
+        assert before[drained]["connections"] > 0
+
+        async def drain() -> None:
+            code, _ = await site.im("drain", drained, "--over", f"{OVER_S}s", "--yes")
+            assert code == 0
+
+        await talk_while(talks, drain(), least=40)
+        for talk in talks:
+            await talk.end()
+        after = await site.gateways()
+        assert (after[drained]["state"], after[drained]["connections"]) == ("drained", 0)
+        (other,) = set(site.ids) - {drained}
+        for edge in site.edges:
+            assert await site.offered(edge) == {other}
+        assert (await site.im("drain", drained, "--undo"))[0] == 0
+        for talk in talks:
+            await talk.go_on()
+            await talk.end()
+        assert await site.offered(site.edges[0]) == {first, second}
+        await eventually(lambda: all(p.client.state == "connected" for p in people), PATIENCE_S)
+
+
+async def test_what_cannot_be_drained_is_a_clear_error(site: Site) -> None:
+    """A gateway that nobody knows is a wrong call: exit 2."""
+    assert (await site.im("drain", "nobody", "--yes"))[0] == 2
