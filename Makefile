@@ -1,7 +1,7 @@
 # Everything a person types. Each target does the set-up that it needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lock bench reset clean chromium promtool
+.PHONY: help setup run test check contract lock bench reset clean chromium promtool
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := $(shell command -v uv || echo .skein/tools/bin/uv)
@@ -36,6 +36,9 @@ check: $(READY) ## ruff, strict mypy, import borders
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/test_architecture.py
+
+contract: $(READY) ## write schemas/api anew from the frames and records
+	@$(BIN)/python -m schemas.contract
 
 lock: ## choose versions anew and write requirements.lock
 	$(UV) pip compile -q --python-version 3.11 --extra server --extra dev --generate-hashes --no-emit-index-url \

@@ -22,7 +22,7 @@ from infra.ports import HistoryStore, Route, RouteTable
 from schemas.conversation import fold
 from schemas.errors import Unavailable
 from schemas.frames import Ok, Presence, PresenceSubscribe, PresenceUnsubscribe
-from schemas.ids import direct_conversation, is_name
+from schemas.ids import direct_conversation
 
 __all__ = ["Watching"]
 
@@ -71,7 +71,7 @@ class Watching:
 
     async def subscribe(self, session: Session, ask: PresenceSubscribe) -> Ok:
         """Watch these users from now on. Raises `Refused` for too many, and `Unavailable`."""
-        named = [user_id for user_id in dict.fromkeys(ask.user_ids) if is_name(user_id)]
+        named = list(dict.fromkeys(ask.user_ids))
         hidden = await self._hidden_from(session.user_id, named)
         seen = [user_id for user_id in named if user_id not in hidden]
         if session.state is State.CLOSED:

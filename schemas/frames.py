@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from schemas.codes import Code
 from schemas.errors import Refused
-from schemas.ids import CLIENT_MSG_ID
+from schemas.ids import CLIENT_MSG_ID, END
 from schemas.records import Kind
 
 __all__ = [
@@ -28,8 +28,8 @@ __all__ = [
 ]  # fmt: skip
 
 RequestId = int | Annotated[str, Meta(max_length=64)]
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-ConversationId = Annotated[str, Meta(pattern=r"^[dgc]:[A-Za-z0-9._:-]{1,129}$")]
+Name = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9._-]{{1,64}}{END}")]
+ConversationId = Annotated[str, Meta(pattern=rf"^[dgc]:[A-Za-z0-9._:-]{{1,129}}{END}")]
 ClientMsgId = Annotated[str, Meta(pattern=CLIENT_MSG_ID)]
 Seq = Annotated[int, Meta(ge=0, le=2**53)]
 Content = dict[str, Any]

@@ -15,6 +15,7 @@ from schemas.errors import BadInput
 
 __all__ = [
     "CLIENT_MSG_ID",
+    "END",
     "ConversationKind",
     "conversation_kind",
     "direct_conversation",
@@ -29,7 +30,9 @@ ConversationKind = Literal["direct", "group", "channel"]
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CONVERSATION = re.compile(r"(?:d:([A-Za-z0-9._-]{1,64}):([A-Za-z0-9._-]{1,64})|([gc]):[A-Za-z0-9._-]{1,64})")
-CLIENT_MSG_ID = r"^[!-~]{1,64}$"
+END = r"$(?!\n)"
+"""The end of a text: a plain `$` also stands before a last line break."""
+CLIENT_MSG_ID = rf"^[!-~]{{1,64}}{END}"
 """What a client may call its own message: 1–64 visible ASCII characters."""
 
 

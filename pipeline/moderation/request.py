@@ -20,7 +20,7 @@ __all__ = ["EditContent", "ReactionContent", "RecallContent", "Request", "read_r
 
 _Seq = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 _MAX_TIME_MS: Final = 2**53
-_CLIENT_MSG_ID: Final = re.compile(CLIENT_MSG_ID.removesuffix("$"))
+_CLIENT_MSG_ID: Final = re.compile(CLIENT_MSG_ID)
 _known_name: Final = lru_cache(maxsize=65_536)(is_name)
 
 

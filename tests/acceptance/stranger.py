@@ -13,6 +13,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from tests.contracts.frames import check_server_frame
+
 __all__ = ["Frame", "Stranger"]
 
 PATIENCE_S = 20.0
@@ -129,5 +131,6 @@ class Stranger:
         data = await self.socket.recv()
         assert isinstance(data, bytes) is self._msgpack
         frame = msgspec.msgpack.decode(data) if isinstance(data, bytes) else json.loads(data)
+        check_server_frame(frame)
         self.frames.append(frame)
         self._unseen.append(frame)

@@ -56,9 +56,9 @@ class Site:
     async def offered(self, edge: Edge) -> set[str]:
         """The gateways that clients are sent to, by one of them."""
         headers = {"Authorization": f"Bearer {edge.token('ann')}"}
-        async with aiohttp.ClientSession() as http:
-            async with http.get(f"{edge.url}/v1/gateways", headers=headers) as answer:
-                return {offer["gateway_id"] for offer in (await answer.json())["gateways"]}
+        url = f"{edge.url}/v1/gateways"
+        async with aiohttp.ClientSession() as http, http.get(url, headers=headers) as answer:
+            return {offer["gateway_id"] for offer in (await answer.json())["gateways"]}
 
 
 @pytest.fixture(scope="module")

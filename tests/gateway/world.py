@@ -20,6 +20,7 @@ from infra.memory.history import MemoryHistory
 from infra.memory.routes import MemoryRouteTable
 from infra.settings import Settings
 from infra.tokens import mint_token
+from tests.contracts.frames import check_server_frame
 from tests.gateway.path import Path
 
 __all__ = ["SECRET", "Person", "World", "a_world"]
@@ -48,6 +49,7 @@ class Person:
         frame: dict[str, Any] = (
             msgspec.json.decode(data) if isinstance(data, str) else msgspec.msgpack.decode(data)
         )
+        check_server_frame(frame)
         return frame
 
     async def expect(self, frame_type: str) -> dict[str, Any]:
