@@ -19,7 +19,7 @@ from gateway.hub import Hub
 from gateway.kicks import Kicks
 from gateway.metrics import Metrics
 from gateway.pages import Pages
-from gateway.pagings import Pagings
+from gateway.progress import Progress
 from gateway.requests import check_role
 from gateway.service_api import ServiceApi
 from gateway.sync import SyncService
@@ -68,7 +68,6 @@ class Http:
 
     def __init__(self, parts: HttpParts) -> None:
         self._parts = parts
-        self._pagings = Pagings()
         self._traces = TokenBucket(_TRACES, parts.clock.monotonic())
 
     def application(self) -> web.Application:
@@ -158,10 +157,8 @@ class Http:
         principal = self._principal(request)
         query = {name: request.query[name] for name in ("token", "limit") if name in request.query}
         frame = converted({"token": None, **query}, Sync)
-        with self._pagings.of(principal.user_id) as progress:
-            return json_answer(
-                await self._parts.sync.page(principal.user_id, frame, progress, text=True), 200
-            )
+        page = await self._parts.sync.page(principal.user_id, frame, Progress(), text=True)
+        return json_answer(page, 200)
 
     async def _gateways(self, request: web.Request) -> web.Response:
         self._principal(request)

@@ -18,7 +18,7 @@ from gateway.history import row_bytes
 from gateway.inbox import InboxReader
 from gateway.progress import Progress
 from gateway.pulse import SYNC_STAGES
-from gateway.sync_token import SyncToken, parse_token
+from gateway.sync_token import Place, SyncToken, parse_token, places
 from gateway.wire import message_frame
 from infra.clock import Clock
 from infra.ports import RouteTable
@@ -32,29 +32,27 @@ _FUTURE_MS: Final = 60_000
 """A token from later than this is none of this history: the data was set back."""
 
 
-class _Place(msgspec.Struct, frozen=True):
-    """A conversation still to be sent; `after_seq`: what an earlier page has sent of it, None: nothing."""
+class _Paging(msgspec.Struct, frozen=True):
+    """A sync under way in this session: what is left of it, worked out once."""
 
-    conversation_id: str
-    after_seq: int | None = None
-
-
-class _Paging(msgspec.Struct):
-    """A sync that takes several pages: its order is fixed when it begins, so nothing is passed over."""
-
-    token: str
     since_ms: int | None
     target_ms: int
-    page: int
-    rest: list[_Place]
+    rest: list[Place]
     reset: bool
+
+    @property
+    def token(self) -> str:
+        """What the client shows for the next page."""
+        if not self.rest:
+            return str(SyncToken(self.target_ms))
+        return str(SyncToken(self.since_ms, self.target_ms, self.rest[0], self.reset))
 
 
 class SyncService:
     """Makes pages. Cost: that of the conversations in the page, whatever their length.
 
-    A page holds at most `PAGE_CONVERSATIONS`, `PAGE_MESSAGES` and `page_bytes`. A paging token is
-    good in the session that got it; in another one the same sync begins again, and repeats.
+    A page holds at most `PAGE_CONVERSATIONS`, `PAGE_MESSAGES` and `page_bytes`. A paging token is good
+    anywhere; the session that got it remembers what it stands for, and saves one call.
     """
 
     def __init__(
@@ -82,41 +80,30 @@ class SyncService:
         batch, views = await self._load(user_id, paging, ask.limit)
         rest, chosen = self._fill(batch, views)
         rest += paging.rest[len(batch) :]
-        paging = msgspec.structs.replace(paging, rest=rest, page=paging.page + 1)
-        if rest:
-            paging.token = str(SyncToken(paging.since_ms, paging.page))
-            progress.paging = paging
-            token = paging.token
-        else:
-            progress.paging = None
+        paging = msgspec.structs.replace(paging, rest=rest)
+        progress.paging = paging if rest else None
+        if not rest:
             progress.synced(paging.target_ms)
-            token = str(SyncToken(paging.target_ms))
         return Page(
             messages=[message_frame(row, text) for view in chosen for row in view.rows],
             conversations=[view.frame(text) for view in chosen if view.is_whole],
-            token=token,
+            token=paging.token,
             more=bool(rest),
             reset=paging.reset,
             re=ask.id,
         )
 
     async def _begin(self, user_id: str, text: str | None) -> _Paging:
-        target_ms = await self._routes.watermark(SYNC_STAGES, self._partitions)
+        reached_ms = await self._routes.watermark(SYNC_STAGES, self._partitions)
         token = parse_token(text) if text else SyncToken(None)
-        since_ms = token.since_ms if token else None
-        if since_ms is not None and since_ms > self._clock.now_ms() + _FUTURE_MS:
-            token, since_ms = None, None
-        changed = await self._inbox.changed(user_id, since_ms or 0, target_ms)
-        if since_ms is None:
-            order = sorted(changed, key=lambda c: (-changed[c], c))
-        else:
-            order = sorted(changed)
-            target_ms = max(target_ms, since_ms)
-        return _Paging("", since_ms, target_ms, 0, [_Place(c) for c in order], token is None)
+        latest_ms = self._clock.now_ms() + _FUTURE_MS
+        if token is None or max(token.since_ms or 0, token.target_ms) > latest_ms:
+            token = SyncToken(None, reset=True)
+        changed = await self._inbox.changed(user_id, token.since_ms or 0, reached_ms)
+        target_ms = token.target_ms if token.place else max(reached_ms, token.since_ms or 0)
+        return _Paging(token.since_ms, target_ms, places(changed, token), token.reset)
 
-    async def _load(
-        self, user_id: str, paging: _Paging, limit: int
-    ) -> tuple[list[_Place], list[View | None]]:
+    async def _load(self, user_id: str, paging: _Paging, limit: int) -> tuple[list[Place], list[View | None]]:
         batch = paging.rest[:PAGE_CONVERSATIONS]
         cursors = await self._view.cursors(user_id) if batch else {}
         views = await asyncio.gather(
@@ -127,7 +114,7 @@ class SyncService:
         )
         return batch, views
 
-    def _fill(self, batch: Sequence[_Place], views: Sequence[View | None]) -> tuple[list[_Place], list[View]]:
+    def _fill(self, batch: Sequence[Place], views: Sequence[View | None]) -> tuple[list[Place], list[View]]:
         """What goes into this page, and what of the batch is left for the next one."""
         room_bytes, room = self._page_bytes, PAGE_MESSAGES
         chosen: list[View] = []
@@ -147,6 +134,6 @@ class SyncService:
             left = [place, *batch[index + 1 :]]
             if taken:
                 chosen.append(view.first(taken))
-                left[0] = _Place(place.conversation_id, view.rows[taken - 1].seq)
+                left[0] = msgspec.structs.replace(place, after_seq=view.rows[taken - 1].seq)
             return left, chosen
         return [], chosen
