@@ -20,7 +20,7 @@ from schemas.conversation import ConversationState, GroupEvent, MemberEvent
 from schemas.records import Outbound, Routing
 from schemas.topics import outbound_topic
 
-__all__ = ["FanoutPlan", "address_large", "address_small", "index_entries", "plan_fanout"]
+__all__ = ["FanoutPlan", "address_large", "address_small", "index_entries", "is_large", "plan_fanout"]
 
 
 class FanoutPlan(msgspec.Struct, frozen=True, gc=False):
@@ -53,7 +53,7 @@ def plan_fanout(
     join, the one who leaves sees the leave, and nothing later.
     """
     if event is None:
-        large = _is_large(state, threshold)
+        large = is_large(state, threshold)
         everyone = () if large else state.inside()
         return FanoutPlan(state.conversation_id, routing, value, partition, large, everyone)
     before = state.inside()
@@ -62,7 +62,7 @@ def plan_fanout(
     left = [user_id for user_id in before if not state.is_member(user_id)]
     known = set(before)
     joined = [user_id for user_id in after if user_id not in known]
-    large = _is_large(state, threshold)
+    large = is_large(state, threshold)
     users = (*joined, *left) if large else (*after, *left)
     return FanoutPlan(state.conversation_id, routing, value, partition, large, users, joined, left)
 
@@ -81,7 +81,8 @@ def index_entries(plans: Iterable[FanoutPlan]) -> tuple[dict[str, dict[str, int]
     return touched, heads
 
 
-def _is_large(state: ConversationState, threshold: int) -> bool:
+def is_large(state: ConversationState, threshold: int) -> bool:
+    """Whether read-diffusion serves it: a channel from the start, a group once it had so many members."""
     return state.kind == "channel" or state.peak_count > threshold
 
 

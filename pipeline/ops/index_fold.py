@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from infra.ports import Head
+from pipeline.fanout.plan import is_large
 from schemas.conversation import ConversationState, GroupEvent, MemberEvent
 
 __all__ = ["IndexFold"]
@@ -65,7 +66,7 @@ class IndexFold:
         here.seen.update((user, at_ms) for user in before if not here.state.is_member(user))
 
     def _is_large(self, here: _Conversation) -> bool:
-        return here.state.peak_count > self._threshold
+        return is_large(here.state, self._threshold)
 
     def heads(self) -> dict[str, Head]:
         """The newest message of every conversation."""
