@@ -1,0 +1,50 @@
+"""The checker finds every planted bug, for what it is, with a witness to go on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.checker.check import Report, check
+from tests.faults.specimen import bugs_in_log, bugs_in_store, bugs_on_sockets
+from tests.faults.specimen.bugs import BUGS, Bug
+from tests.faults.specimen.story import Story
+
+_SHELVES = (bugs_in_log, bugs_in_store, bugs_on_sockets)
+_ENOUGH = 50
+_SEEDS = 30
+_IDS = {"mid", "conversation", "partition", "client", "group", "of", "user"}
+"""A witness names at least one of these."""
+
+
+def told_with(bug: Bug) -> Report:
+    """The report on the first story in which the bug takes hold."""
+    for seed in range(_SEEDS):
+        path = bug.path(seed)
+        history = Story(path).tell()
+        if path.planted:
+            return check(history, _ENOUGH)
+    pytest.fail(f"{bug.name!r} took hold in none of {_SEEDS} stories")
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_every_planted_bug_is_found(bug: Bug) -> None:
+    """The history is invalid, by the invariant that this bug breaks, and the witness names ids."""
+    report = told_with(bug)
+    assert report.verdict == "invalid"
+    broken = {invariant.id: invariant for invariant in report.invariants if invariant.broken}
+    assert bug.invariant in broken, sorted(broken)
+    anomalies = {anomaly.name: anomaly for anomaly in broken[bug.invariant].anomalies}
+    assert bug.anomaly in anomalies, sorted(anomalies)
+    witness = anomalies[bug.anomaly].witness
+    assert anomalies[bug.anomaly].count >= 1
+    assert {name for name, value in witness.items() if value not in (None, "")} & _IDS
+
+
+def test_the_register_covers_all_invariants() -> None:
+    """At least 25 different bugs, one or more for each invariant, none twice."""
+    assert len(BUGS) >= 25
+    assert len({bug.name for bug in BUGS}) == len(BUGS)
+    assert {bug.invariant for bug in BUGS} == {f"I{number}" for number in range(1, 13)}
+    assert len({shelf.__name__ for shelf in _SHELVES} & {bug.path.__module__ for bug in BUGS}) == len(
+        _SHELVES
+    )
