@@ -130,7 +130,7 @@ class TopicEnd(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Offset(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """offsets.jsonl: a sample of a group's progress. Take one of every partition about once a second
     during the whole run, and a last one when the run has settled: recovery, stalls and what history may
-    still lack are judged from these."""
+    still lack are judged from these. `t`: after the answer came, so that it was true by then."""
 
     t: float
     group: str

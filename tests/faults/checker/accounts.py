@@ -63,6 +63,8 @@ class Accounts:
         self.forbidden: dict[str, dict[str, Any]] = {}
         self.refused: set[str] = set()
         """Every mid with a rejecting decision, whatever its code."""
+        self.short_dumps: list[str] = []
+        """Why the dumps show less than there was."""
         self.counts: Counter[str] = Counter()
         self._source = source
         self._index = index
@@ -81,6 +83,19 @@ class Accounts:
         self._read_decisions()
         self._settle_inbound()
         self._settle_accepted()
+        self._check_dumps()
+
+    def _check_dumps(self) -> None:
+        """A dump must reach the end that its topic had."""
+        ledgers = {INBOUND: self._inbound, ACCEPTED: self._accepted}
+        for end in self._source.lines("ends", TopicEnd):
+            if end.topic in ledgers and end.end > end.start:
+                ledger = ledgers[end.topic].get(end.partition)
+                reached = len(ledger.mids) if ledger is not None else 0
+                if reached < end.end:
+                    self.short_dumps.append(
+                        f"{end.topic}[{end.partition}] is dumped up to {reached} of {end.end}"
+                    )
 
     def claim(self, mid: str, session: str) -> bool:
         """Whether im.inbound has a record for one more `accepted` of this message in this session (empty:

@@ -18,8 +18,8 @@ __all__ = ["Availability", "Window", "measure"]
 
 _OUTAGE_S: Final = 1.0
 """A silence that lasts longer, while sends wait, is an outage."""
-_AFTER_S: Final = 60.0
-"""How long after the healing a silence still belongs to the fault."""
+_AFTER_S: Final = 30.0
+"""How long after the healing a silence that begins still belongs to the fault."""
 _DEFINITE_S: Final = 30.0
 
 
@@ -74,9 +74,9 @@ class _Line:
         while at < len(self.answers) - 1:
             since = self.answers[at] if at >= 0 else float("-inf")
             until = self.answers[at + 1]
-            if since >= end_t:
-                break
             start = max(self._waits_since(since, at + 1), begin_t)
+            if start >= end_t:
+                break
             if until > start:
                 found.append((start, until))
             at += 1

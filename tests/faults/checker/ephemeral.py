@@ -57,7 +57,8 @@ class Ephemeral:
         """`state_seen_t`: when each membership event was first seen by anybody."""
         for (client, conversation, by, what), times in self._frames.items():
             user = self._people.clients[client].user
-            for person in dict.fromkeys((user, by)):
+            # Who left may still acknowledge what came before: a receipt of his is nothing wrong.
+            for person in dict.fromkeys((user, by) if what == "typing" else (user,)):
                 for t in times:
                     if not self._was_inside(person, conversation, t, state_seen_t):
                         witness: dict[str, Any] = {"client": client, "t": t, "conversation": conversation}

@@ -108,6 +108,8 @@ class Outcomes:
                 self._findings.add(
                     "I1", "sent and then refused", **_where(event, outcome.mid), code=event.code
                 )
+            # An SDK sends again by itself, so its last refusal leaves its earlier attempts open.
+            outcome.lost |= event.temporary and self._people.clients[event.client].sdk
             outcome.open = False
             outcome.answered_t = outcome.answered_t or event.t
             outcome.settled_t = outcome.settled_t or event.t

@@ -49,8 +49,8 @@ class Progress:
         at = bisect_right(samples.committed, message.offset)
         return samples.times[at] if at < len(samples.times) else None
 
-    def check(self, faults: Faults, findings: Findings) -> bool:
-        """Report stalls; whether the samples are enough to tell."""
+    def check(self, faults: Faults, findings: Findings) -> list[str]:
+        """Report stalls; returns why the samples show less than they should."""
         enough = bool(self._places)
         healed_t = faults.last_healed_t
         for (group, topic, partition), samples in self._places.items():
@@ -63,7 +63,7 @@ class Progress:
                 )  # fmt: skip
             if healed_t is not None:
                 enough &= _check_recovery(samples, healed_t, where, findings)
-        return enough
+        return [] if enough else ["the samples of offsets do not show the recovery"]
 
 
 def _check_recovery(samples: _Samples, healed_t: float, where: dict[str, object], findings: Findings) -> bool:

@@ -28,7 +28,7 @@ def digest_of(rows: Iterable[Any]) -> tuple[str, int]:
 
 
 def check_replay(source: Source, findings: Findings) -> list[str]:
-    """Report what a replay changed; the names of which only one of the two digests is there."""
+    """Report what a replay changed; returns why the digests show less than they should."""
     moments: dict[str, dict[str, Digest]] = {"before": {}, "after": {}}
     for line in source.lines("digests", Digest):
         moments.setdefault(line.moment, {})[line.of] = line
@@ -40,4 +40,4 @@ def check_replay(source: Source, findings: Findings) -> list[str]:
                 "I7", "a replay changed something", of=name, before=before[name].digest,
                 after=after[name].digest, rows_before=before[name].rows, rows_after=after[name].rows,
             )  # fmt: skip
-    return sorted(before.keys() ^ after.keys())
+    return [f"only one digest of {name}" for name in sorted(before.keys() ^ after.keys())]

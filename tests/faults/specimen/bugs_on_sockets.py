@@ -42,8 +42,8 @@ class StaleIndex(Broken):
 class HistoryBeforeJoin(Broken):
     due_at = 1
 
-    def before(self, user: str, conversation: str, seq: int) -> list[int]:
-        seqs = super().before(user, conversation, seq)
+    def before(self, user: str, conversation: str, seq: int, limit: int) -> list[int]:
+        seqs = super().before(user, conversation, seq, limit)
         first = min((first for first, _ in self.stays(conversation).get(user, ())), default=0)
         if self.due(first > 1 and bool(seqs) and seqs[-1] == first):
             return [*seqs, first - 1]
@@ -235,8 +235,8 @@ class SyncLeavesOut(Broken):
 class HistoryLeavesOut(Broken):
     due_at = 1
 
-    def before(self, user: str, conversation: str, seq: int) -> list[int]:
-        seqs = super().before(user, conversation, seq)
+    def before(self, user: str, conversation: str, seq: int, limit: int) -> list[int]:
+        seqs = super().before(user, conversation, seq, limit)
         mine = [d for d in self.devices if isinstance(d, Device) and d.user == user]
         news = [
             s for s in seqs[1:-1] if all(s not in device.seen.get(conversation, set()) for device in mine)

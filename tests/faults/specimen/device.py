@@ -178,7 +178,7 @@ class Device(Connection):
             message_id=ask.message_id,
         )  # fmt: skip
         self.seen.setdefault(ask.conversation, set()).add(placed.seq)
-        if self.sdk and placed.seq > self.newest.get(ask.conversation, 0):
+        if self.sdk and placed.seq == self.newest.get(ask.conversation, 0) + 1:  # else its turn comes
             self.newest[ask.conversation] = placed.seq
             self.log(history.Saw, messages=[delivered(placed)])
 
@@ -268,7 +268,7 @@ class Device(Connection):
                 history.HistoryAsked, request=request, conversation=conversation, before=before, limit=_PAGE
             )
             end = before or self.path.heads.get(conversation, 0) + 1
-            seqs = self.path.before(self.user, conversation, end)
+            seqs = self.path.before(self.user, conversation, end, _PAGE + 1)
             messages = [seen_of(self.path.read(conversation, seq)) for seq in seqs[:_PAGE]]
             more = len(seqs) > _PAGE
             self.log(

@@ -6,6 +6,7 @@ itself.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from random import Random
 from typing import Any, Final
 from zlib import crc32
@@ -331,13 +332,14 @@ class Path:
         """(conversation, seq) of what was stored since a token, in the order of a sync."""
         return sorted(place for place in self.order[token:] if self.sees(user, *place))
 
-    def before(self, user: str, conversation: str, seq: int) -> list[int]:
-        """The stored seqs before this one that the user may read, newest first."""
-        return [
+    def before(self, user: str, conversation: str, seq: int, limit: int) -> list[int]:
+        """The newest `limit` stored seqs before this one that the user may read, newest first."""
+        readable = (
             earlier
             for earlier in range(seq - 1, 0, -1)
             if (conversation, earlier) in self.rows and self.sees(user, conversation, earlier)
-        ]
+        )
+        return list(islice(readable, limit))
 
     def unacknowledged(self, window: list[tuple[int, Placed]]) -> list[tuple[int, Placed]]:
         """What a resumed session delivers again."""

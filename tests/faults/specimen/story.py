@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from schemas.ids import direct_conversation
+from schemas.tables import BUCKET_SIZE, bucket_of
 from tests.faults import dumps, history
 from tests.faults.checker.replay import digest_of
 from tests.faults.specimen.device import Device
@@ -57,7 +58,9 @@ class Story:
         path = self.path
         started_t = path.t
         self.gather()
-        for step in range(self.steps):
+        step = 0
+        while step < self.steps:
+            step += 1
             self.nemesis(step)
             self.rng.choices([deed for _, deed in self.deeds], [weight for weight, _ in self.deeds])[0]()
             if step % 10 == 0:
@@ -303,7 +306,9 @@ class Story:
             if placed.ask.kind in ("group", "member")
         ]
         tables["conversation_buckets"] = [
-            dumps.BucketRow(conversation=name, bucket=0, first_seq=1) for name in path.heads
+            dumps.BucketRow(conversation=name, bucket=bucket, first_seq=bucket * BUCKET_SIZE + 1)
+            for name, head in path.heads.items()
+            for bucket in range(bucket_of(head) + 1)
         ]
         for name in path.heads:
             for user, stays in path.stays(name).items():

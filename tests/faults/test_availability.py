@@ -1,0 +1,82 @@
+"""Silences, recovery and latencies are computed from the logs as defined, shown on a history made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.faults.checker.check import check
+from tests.faults.dumps import AcceptedRecord, InboundRecord, MessageRecord, MessageRow
+from tests.faults.history import Accepted, Began, Client, Deliver, Healed, Held, Run, Seen, Send, Sent
+from tests.faults.specimen.memory import MemoryHistory
+
+ANSWERS = [(0.0, 0.01), (1.0, 0.02), (2.0, 3.0), (3.0, 2.0), (6.0, 0.01), (40.0, 41.0)]
+"""When each message was sent, and how long it waited: the service is silent from 2.0 to 5.0."""
+CONVERSATION = "d:ann:bob"
+
+
+def say(told: MemoryHistory, offset: int, t: float, waited: float) -> None:
+    """One message on its whole way."""
+    seq, name = offset + 1, str(offset)
+    place: dict[str, Any] = {
+        "partition": 0, "offset": offset, "conversation": CONVERSATION, "sender": "ann",
+        "client_msg_id": name,
+    }  # fmt: skip
+    told.topics["im.inbound"].append(InboundRecord(session="s", **place))
+    told.topics["im.accepted"].append(AcceptedRecord(source=offset, **place))
+    told.topics["im.messages"].append(MessageRecord(source=offset, seq=seq, **place))
+    told.tables["messages"].append(
+        MessageRow(conversation=CONVERSATION, seq=seq, sender="ann", client_msg_id=name)
+    )
+    seen = Seen(CONVERSATION, seq, "ann", name, "text", 0)
+    told.events += [
+        Send(t=t, client="a", session="s", client_msg_id=name, conversation=CONVERSATION),
+        Accepted(t=t + waited, client="a", session="s", client_msg_id=name),
+        Sent(t=t + waited, client="a", session="s", client_msg_id=name, conversation=CONVERSATION, seq=seq),
+        Deliver(t=t + waited + 0.1, client="b", session="z", n=seq, messages=[seen]),
+    ]
+
+
+@pytest.fixture
+def told() -> MemoryHistory:
+    told = MemoryHistory()
+    told.of_run = Run(run="by hand", started_t=0.0, ended_t=90.0, started_unix_ms=0)
+    told.events = [Client(t=0.0, client="a", user="ann"), Client(t=0.0, client="b", user="bob")]
+    for offset, (t, waited) in enumerate(ANSWERS):
+        say(told, offset, t, waited)
+    told.nemesis = [
+        Began(t=1.5, fault="f", kind="stop-broker"),
+        Held(t=1.6, fault="f", evidence="no answer"),
+        Healed(t=4.0, fault="f"),
+    ]
+    return told
+
+
+def test_a_fault_costs_the_time_in_which_sends_waited(told: MemoryHistory) -> None:
+    """Silence counts from the first send that had to wait, not from the last answer before it."""
+    fault = check(told).availability.faults[0]
+    assert (fault.sends, fault.answered, fault.took_hold) == (2, 2, True)
+    assert (fault.longest_gap_s, fault.unavailable_s) == (3.0, 3.0)
+
+
+def test_latencies_belong_to_the_send(told: MemoryHistory) -> None:
+    """A send that waited 41 s counts in the whole run, not in the fault that was long healed."""
+    availability = check(told).availability
+    assert availability.overall.sends == len(ANSWERS)
+    assert availability.overall.answered == len(ANSWERS) - 1
+    assert availability.overall.accepted_p99_ms == pytest.approx(41_000.0)
+    assert availability.faults[0].accepted_p99_ms == pytest.approx(3_000.0)
+    assert availability.faults[0].deliver_p99_ms == pytest.approx(3_100.0)
+
+
+def test_recovery_is_the_end_of_the_last_outage(told: MemoryHistory) -> None:
+    """It counts from the fault's beginning, in the slowest partition; later silences are not the fault's."""
+    assert check(told).availability.faults[0].rto_s == 3.5
+
+
+def test_an_outage_soon_after_the_healing_is_still_the_fault_s(told: MemoryHistory) -> None:
+    """What goes silent within 30 s of the healing is a part of the recovery."""
+    say(told, len(ANSWERS), 20.0, 5.0)
+    fault = check(told).availability.faults[0]
+    assert (fault.longest_gap_s, fault.unavailable_s, fault.rto_s) == (5.0, 8.0, 23.5)
