@@ -134,3 +134,12 @@ def test_a_dump_that_stops_short_is_unknown() -> None:
     assert check(told, _ENOUGH).unknown == [
         f"im.inbound[{record.partition}] is dumped up to {end} of {end + 2}"
     ]
+
+
+@given(st.integers(0, 10**9))
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_every_partition_s_account_is_even(seed: int) -> None:
+    """What came in is what was sequenced, rejected, dead-lettered or known as a repeat."""
+    for ends in check(a_clean_history(seed), _ENOUGH).partitions.values():
+        inbound, *rest = ends.values()
+        assert inbound == sum(rest)

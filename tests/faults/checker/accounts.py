@@ -19,6 +19,7 @@ __all__ = ["Accounts"]
 
 _UNREAD: Final = "-"
 """Stands where the dump has no record, because the topic lost it."""
+_ENDS: Final = ("inbound", "sequenced", "rejected", "dead_lettered", "duplicates")
 _TAKEN: Final = 1
 _REJECTED: Final = 2
 _BURIED: Final = 4
@@ -56,7 +57,7 @@ class Accounts:
     """Reads im.inbound, im.accepted, im.moderation and im.dlq against the index of im.messages.
 
     `forbidden`: mid → where it was rejected by a rule, for content that was never accepted.
-    `counts`: records by what they are and what became of them.
+    `counts`: what else was there.
     """
 
     def __init__(self, source: Source, index: Index, findings: Findings) -> None:
@@ -65,6 +66,9 @@ class Accounts:
         """Every mid with a rejecting decision, whatever its code."""
         self.short_dumps: list[str] = []
         """Why the dumps show less than there was."""
+        self.partitions: dict[int, Counter[str]] = {}
+        """What came in and how it ended, by partition: the first number is the sum of the others, or I9 says
+        which records are to blame."""
         self.counts: Counter[str] = Counter()
         self._source = source
         self._index = index
@@ -111,7 +115,6 @@ class Accounts:
             self._came_in[mid, intern(record.session)] += 1
             self._mids.add(mid)
             self._inbound.setdefault(record.partition, _Ledger()).add(record.offset, mid)
-            self.counts["inbound"] += 1
             self._findings.looked_at("I9")
 
     def _read_accepted(self) -> None:
@@ -185,30 +188,36 @@ class Accounts:
 
     def _settle_inbound(self) -> None:
         for partition, ledger in self._inbound.items():
-            for offset, end in enumerate(ledger.ends):
+            account = self._account(partition)
+            for offset, (mid, end) in enumerate(zip(ledger.mids, ledger.ends, strict=True)):
+                if mid == _UNREAD:
+                    continue
+                account["inbound"] += 1
+                account["rejected"] += end & _REJECTED > 0
+                account["dead_lettered"] += end & _BURIED > 0
                 if not end:
-                    mid = ledger.mids[offset] or "undecodable"
-                    self._findings.add(
-                        "I9", "inbound record without an end", mid=mid, partition=partition, offset=offset
-                    )
-                elif end & _REJECTED:
-                    self.counts["rejected"] += 1
+                    where = {"mid": mid or "undecodable", "partition": partition, "offset": offset}
+                    self._findings.add("I9", "inbound record without an end", **where)
 
     def _settle_accepted(self) -> None:
         for partition, ledger in self._accepted.items():
-            for offset, end in enumerate(ledger.ends):
+            account = self._account(partition)
+            for offset, (mid, end) in enumerate(zip(ledger.mids, ledger.ends, strict=True)):
+                account["sequenced"] += end == _TAKEN
+                account["dead_lettered"] += end == _BURIED and mid != _UNREAD
                 if end:
-                    self.counts["sequenced"] += end == _TAKEN
                     continue
-                mid = ledger.mids[offset]
                 placed = self._index.mids.get(mid)
                 if placed is not None and placed.partition == partition and placed.source < offset:
-                    self.counts["duplicates"] += 1
+                    account["duplicates"] += 1
                 else:
                     self._findings.add(
                         "I9", "accepted record was never sequenced", mid=mid or "undecodable",
                         partition=partition, offset=offset, placed_from=placed and placed.source,
                     )  # fmt: skip
+
+    def _account(self, partition: int) -> Counter[str]:
+        return self.partitions.setdefault(partition, Counter(dict.fromkeys(_ENDS, 0)))
 
     def rejected_in(self, mid: str) -> dict[str, Any] | None:
         """Where a mid was rejected by a rule, if it was and was not accepted on another try."""

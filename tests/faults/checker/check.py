@@ -34,6 +34,8 @@ class Report(Struct, frozen=True, kw_only=True):
     verdict: Verdict
     unknown: list[str]
     counts: dict[str, int]
+    partitions: dict[int, dict[str, int]]
+    """inbound = sequenced + rejected + dead_lettered + duplicates, unless I9 is broken."""
     invariants: list[Invariant]
     availability: Availability
 
@@ -64,6 +66,7 @@ def check(source: Source, minimum_ok: int = MINIMUM_OK) -> Report:
         verdict="invalid" if broken else "unknown" if unknown else "valid",
         unknown=unknown,
         counts=counts,
+        partitions={partition: dict(ends) for partition, ends in sorted(accounts.partitions.items())},
         invariants=invariants,
         availability=measure(walk.outcomes, index, walk.views.sights, faults, run.started_t, run.ended_t),
     )

@@ -24,6 +24,9 @@ def _lines(report: Report) -> Iterator[str]:
     for reason in report.unknown:
         yield f"  ? {reason}"
     yield "  " + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.counts.items())
+    for partition, ends in report.partitions.items():
+        inbound, *rest = (f"{count:,} {name.replace('_', ' ')}" for name, count in ends.items())
+        yield f"  partition {partition}: {inbound} = {' + '.join(rest)}"
     yield ""
     for invariant in report.invariants:
         yield from _of_invariant(invariant)

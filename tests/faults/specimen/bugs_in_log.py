@@ -36,6 +36,15 @@ class ExceptionLosesRecord(Broken):
             super().moderate(partition, offset)
 
 
+@plant("poison is skipped without a dead letter", "I9", "inbound record without an end")
+class PoisonSkipped(Broken):
+    due_at = 1
+
+    def bury(self, partition: int, offset: int) -> None:
+        if not self.due():
+            super().bury(partition, offset)
+
+
 @plant("an idle partition is never picked up again", "I10", "never reached the end")
 class StalledPartition(Broken):
     due_at = 150

@@ -248,11 +248,19 @@ class HistoryLeavesOut(Broken):
 
 @plant("a receipt goes back", "I8", "a receipt went back")
 class ReceiptGoesBack(Broken):
-    due_at = 4
+    due_at = 1
 
-    def read_cursor(self, user: str, conversation: str) -> int:
-        read = super().read_cursor(user, conversation)
-        return 1 if self.due(read > 1 and conversation.startswith("g:")) else read
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.told_before: dict[tuple[str, str, str], int] = {}
+
+    def told_cursor(self, listener: Connection, user: str, conversation: str) -> int:
+        key = (listener.session, user, conversation)
+        before = self.told_before.get(key, 0)
+        if self.due(before > 1):
+            return before - 1
+        self.told_before[key] = super().told_cursor(listener, user, conversation)
+        return self.told_before[key]
 
 
 @plant("the read cursor comes back smaller", "I8", "read cursor came back smaller")

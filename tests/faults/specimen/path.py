@@ -130,6 +130,14 @@ class Path:
         log.append(ask)
         return True
 
+    def publish_poison(self) -> None:
+        """Bytes that are no record."""
+        ask = Ask(f"g:poison-{self.t}", "", "", "poison")
+        log = self.inbound[ask.partition]
+        record = dumps.InboundRecord(partition=ask.partition, offset=len(log), bad="not an Inbound")
+        self.history.topics["im.inbound"].append(record)
+        log.append(ask)
+
     def publish_receipt(self, user: str, conversation: str, read: int, delivered: int) -> None:
         partition = crc32(conversation.encode()) % PARTITIONS
         log = self.receipts[partition]
@@ -144,6 +152,9 @@ class Path:
 
     def moderate(self, partition: int, offset: int) -> None:
         ask = self.inbound[partition][offset]
+        if ask.kind == "poison":
+            self.bury(partition, offset)
+            return
         key = (ask.sender, ask.client_msg_id)
         code = 0 if key in self.mids else self.judge(ask)
         self.decide(ask, offset, code)
@@ -154,6 +165,14 @@ class Path:
             self.mids[key] = None
             self.change_state(ask)
         self.accept(ask, offset)
+
+    def bury(self, partition: int, offset: int) -> None:
+        topic = self.history.topics["im.dlq"]
+        letter = dumps.DeadLetterRecord(
+            partition=0, offset=len(topic), stage="moderation", topic="im.inbound",
+            source_partition=partition, source=offset,
+        )  # fmt: skip
+        topic.append(letter)
 
     def judge(self, ask: Ask) -> int:
         """0, or why not."""
@@ -347,6 +366,11 @@ class Path:
 
     def read_cursor(self, user: str, conversation: str) -> int:
         return self.cursors.get((user, conversation), [0, 0])[0]
+
+    def told_cursor(self, listener: Connection, user: str, conversation: str) -> int:
+        """The read cursor in a receipt frame."""
+        assert listener.session
+        return self.read_cursor(user, conversation)
 
     def listed_cursor(self, user: str, conversation: str) -> int:
         """The read cursor as the conversation list has it."""

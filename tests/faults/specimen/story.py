@@ -51,6 +51,7 @@ class Story:
             (3, self.look_back),
             (3, self.crash),
             (2, self.watch_presence),
+            (1, path.publish_poison),
             (12, path.pump),
         ]
 
@@ -86,6 +87,8 @@ class Story:
         for group, members in zip(_GROUPS, (list(_USERS), ["bob", "cat"]), strict=True):
             ann.request("group.create", group, "group", action="created", name="x", members=members)
         self.path.pump()
+        self.say_something_forbidden()
+        self.path.publish_poison()
 
     @property
     def devices(self) -> list[Device]:
@@ -183,10 +186,13 @@ class Story:
         self.path.pump()
         conversation = self.conversation_of(device.user)
         device.log(history.TypingSaid, conversation=conversation)
-        for other in self.devices:
-            hears = self.path.hears_typing(other.user, conversation)
-            if other.online and not other.sdk and other is not device and hears:
+        for other in self.listeners(device):
+            if self.path.hears_typing(other.user, conversation):
                 other.log(history.Typing, conversation=conversation, user=device.user)
+
+    def listeners(self, device: Device) -> list[Device]:
+        """The other connections that log frames."""
+        return [d for d in self.devices if d.online and not d.sdk and d is not device]
 
     def inside(self, device: Device, conversation: str) -> bool:
         return device.user in self.path.members_of(conversation)
@@ -201,9 +207,9 @@ class Story:
         device.log(history.Read, conversation=conversation, seq=head)
         self.path.publish_receipt(device.user, conversation, head, -1)
         self.path.pump()
-        read_seq = self.path.read_cursor(device.user, conversation)
-        for other in self.devices:
-            if other.online and not other.sdk and other is not device and self.inside(other, conversation):
+        for other in self.listeners(device):
+            if self.inside(other, conversation):
+                read_seq = self.path.told_cursor(other, device.user, conversation)
                 other.log(history.Receipt, conversation=conversation, user=device.user, read_seq=read_seq)
 
     def cut(self) -> None:
