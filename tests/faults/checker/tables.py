@@ -9,6 +9,7 @@ from schemas.topics import RECEIPTS
 from tests.faults.checker.accounts import Accounts
 from tests.faults.checker.findings import Findings
 from tests.faults.checker.index import STATE_KINDS, Index
+from tests.faults.checker.membership import ALWAYS
 from tests.faults.checker.outbound import EPHEMERAL
 from tests.faults.checker.ranges import Ranges
 from tests.faults.checker.source import Source
@@ -98,9 +99,10 @@ def _check_memberships(source: Source, index: Index, findings: Findings) -> None
             findings.looked_at("I5")
             row = rows.pop((user, name), None)
             found = None if row is None else (row.joined_seq, row.left_seq)
-            stays = conversation.members.stays.get(user)
-            since = stays[-1][0] if stays else joined  # who is added while inside may keep his first join
-            if found not in ((joined, left), (since, left)):
+            # Who is added while inside, or removed while outside, may keep the place of the first event.
+            since, until = (conversation.members.stays.get(user) or [(joined, left)])[-1]
+            until = 0 if until == ALWAYS else until
+            if found is None or found[0] not in (joined, since) or found[1] not in (left, until):
                 findings.add(
                     "I5", "stored membership differs from the log", user=user, conversation=name,
                     expected=(joined, left), found=found,
