@@ -58,6 +58,7 @@ _AVRO = Path(__file__).parent / "avro"
 _BAD_BYTES = (EOFError, IndexError, ValueError, KeyError, TypeError, OverflowError, SchemaResolutionError)
 """What fastavro raises on bytes that are cut short, too long or not of this schema."""
 _HEADER_BYTES = 5
+_LONGEST_LONG = 10
 R = TypeVar("R", bound=msgspec.Struct)
 
 
@@ -95,6 +96,18 @@ class RecordCodec(Generic[R]):
 
     def decode(self, value: bytes | None) -> R:
         return msgspec.convert(self._read(value, self._schema), self._struct)
+
+    def leading(self, value: bytes | None) -> int:
+        """The first field of a record that begins with a long. What comes after it may be anything."""
+        if value is None or not value.startswith(self.framing):
+            raise Undecodable(f"expected schema id {self.schema_id}")
+        number = shift = 0
+        for byte in value[_HEADER_BYTES : _HEADER_BYTES + _LONGEST_LONG]:
+            number |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return (number >> 1) ^ -(number & 1)
+            shift += 7
+        raise Undecodable(f"not a {self._struct.__name__}: its first field does not end")
 
     def _read(self, value: bytes | None, schema: Any) -> dict[str, Any]:
         if value is None or not value.startswith(self.framing):

@@ -51,6 +51,10 @@ class Leg:
         elif self._owing.pop(offset, 0):
             self.counts[outcome] += 1
 
+    def knows(self, offset: int) -> bool:
+        """Whether an outcome of this offset was noted, or none is owed."""
+        return offset in self._early or (offset < self.settled and offset not in self._owing)
+
     def settle(self, until: int) -> None:
         """The stage has committed up to here, and every outcome written before that was noted."""
         for offset in self._owing:

@@ -168,17 +168,21 @@ class LedgerReader:
         until = min(marks.accepted_end, self._accepted_at + READ_RECORDS)
         for record in await fetch(self._bus, ACCEPTED, self._partition, self._accepted_at, until):
             with suppress(Undecodable):
-                self.ledger.accepted(record.offset, ACCEPTED_CODEC.numbers(record.value)["source_offset"])
+                self.ledger.accepted(record.offset, ACCEPTED_CODEC.leading(record.value))
         self._accepted_at = max(until, self._accepted_at)
 
     async def _read_decisions(self, marks: Marks) -> None:
         until = min(marks.decisions_end, self._decisions_at + READ_RECORDS)
         for record in await fetch(self._bus, MODERATION, self._partition, self._decisions_at, until):
             with suppress(Undecodable):
-                decision = DECISION.decode(record.value)
-                self._newest_decided = max(self._newest_decided, decision.source_offset)
-                if decision.verdict == "reject":
-                    self.ledger.rejected(decision.source_offset)
+                offset = DECISION.leading(record.value)
+                self._newest_decided = max(self._newest_decided, offset)
+                # An accepted one needs no second witness: most decisions are not decoded.
+                if (
+                    not self.ledger.decided.knows(offset)
+                    and DECISION.decode(record.value).verdict == "reject"
+                ):
+                    self.ledger.rejected(offset)
         self._decisions_at = max(until, self._decisions_at)
 
     async def _read_messages(self, marks: Marks) -> None:
@@ -224,10 +228,11 @@ class LedgerReader:
         """Tell repeats of a client_msg_id from losses, and offsets that hold no record from records."""
         undecided, unplaced = self._unexplained
         present = {record.offset for record in await self._records(INBOUND, undecided)}
-        for offset in undecided:
-            if offset not in present:
-                self.ledger.decided.excuse(offset)
+        for offset in set(undecided) - present:
+            self.ledger.decided.excuse(offset)
         asked = await self._records(ACCEPTED, unplaced)
+        for offset in set(unplaced) - {record.offset for record in asked}:
+            self.ledger.placed.excuse(offset)
         keys = {record.offset: key for record in asked for key in _keys(record)}
         if keys:
             oldest_ms = min(record.timestamp_ms for record in asked) - self._window_ms

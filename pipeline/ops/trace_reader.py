@@ -269,7 +269,7 @@ def _concerned(state: ConversationState, seq: int) -> list[str]:
 
 
 def _source_of_accepted(record: Record) -> int:
-    return ACCEPTED_CODEC.numbers(record.value)["source_offset"]
+    return ACCEPTED_CODEC.leading(record.value)
 
 
 def _source_of_message(record: Record) -> int:
@@ -277,7 +277,7 @@ def _source_of_message(record: Record) -> int:
 
 
 def _source_of_decision(record: Record) -> int:
-    return DECISION.decode(record.value).source_offset
+    return DECISION.leading(record.value)
 
 
 def _header(record: Record, name: str) -> str:

@@ -136,6 +136,20 @@ def test_the_numbers_of_a_spliced_record_can_be_read_alone() -> None:
     assert ACCEPTED.numbers(value) == ACCEPTED.split(value)[0] == {"source_offset": 90_211}
 
 
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_the_leading_long_is_read_as_avro_writes_it(number: int) -> None:
+    """The first field of a record can be read without decoding the rest."""
+    value = DECISION.encode(Decision(number, "g:a", "m", "a", "c", "accept", 0, [], 1))
+    assert DECISION.leading(value) == number
+
+
+@pytest.mark.parametrize("value", [None, b"", ACCEPTED.framing, ACCEPTED.framing + b"\xff" * 20])
+def test_a_record_without_a_leading_long_is_undecodable(value: bytes | None) -> None:
+    """Foreign, empty and endless values are refused."""
+    with pytest.raises(Undecodable):
+        ACCEPTED.leading(value)
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_break_a_decoder(junk: bytes) -> None:
     """Any bytes after a valid framing decode or raise Undecodable."""
