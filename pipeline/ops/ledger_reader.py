@@ -177,11 +177,9 @@ class LedgerReader:
             with suppress(Undecodable):
                 offset = DECISION.leading(record.value)
                 self._newest_decided = max(self._newest_decided, offset)
-                # An accepted one needs no second witness: most decisions are not decoded.
-                if (
-                    not self.ledger.decided.knows(offset)
-                    and DECISION.decode(record.value).verdict == "reject"
-                ):
+                if self.ledger.decided.knows(offset):
+                    continue  # accepted needs no second witness, so most decisions are not decoded
+                if DECISION.decode(record.value).verdict == "reject":
                     self.ledger.rejected(offset)
         self._decisions_at = max(until, self._decisions_at)
 

@@ -107,7 +107,11 @@ def writers(asked: Inbound, message: Message, middle: int) -> list[tuple[str, Ca
     other = msgspec.structs.replace(asked, message_id=new_message_id())
     filler, body = INBOUND.encode(other), INBOUND.split(INBOUND.encode(other))[2]
     own, own_body = INBOUND.encode(asked), INBOUND.split(INBOUND.encode(asked))[2]
-    decision = Decision(0, TALK, other.message_id, other.sender, other.client_msg_id, "accept", 0, [], 1)
+    decision = DECISION.encode(
+        Decision(0, TALK, other.message_id, other.sender, other.client_msg_id, "accept", 0, [], 1)
+    )
+    rest = decision[len(DECISION.framing) + 1 :]
+    """What stands behind the offset, which takes one byte here."""
 
     def inbound(number: int) -> bytes:
         return own if number == middle else filler
@@ -116,7 +120,8 @@ def writers(asked: Inbound, message: Message, middle: int) -> list[tuple[str, Ca
         return ACCEPTED.splice({"source_offset": number}, own_body if number == middle else body)
 
     def decided(number: int) -> bytes:
-        return DECISION.encode(msgspec.structs.replace(decision, source_offset=number))
+        like_it = ACCEPTED.splice({"source_offset": number}, rest)  # begins with the same number
+        return DECISION.framing + like_it[len(ACCEPTED.framing) :]
 
     def messages(number: int) -> bytes:
         prefix = {"seq": number + 1, "source_offset": number, "sent_at_ms": message.sent_at_ms}
