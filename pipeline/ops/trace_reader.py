@@ -21,7 +21,7 @@ from schemas.codec import DECISION, INBOUND, MESSAGE, OUTBOUND, RECEIPT
 from schemas.conversation import ConversationState, Member
 from schemas.errors import BadInput, Unavailable, Undecodable
 from schemas.ids import conversation_kind, is_name, time_of_message_id_ms
-from schemas.records import Message
+from schemas.records import Inbound, Message
 from schemas.tables import Cursor
 from schemas.topics import ACCEPTED, DEAD_LETTERS, MESSAGES, MODERATION, RECEIPTS, outbound_topic
 from schemas.topics import INBOUND as INBOUND_TOPIC
@@ -81,8 +81,7 @@ class _Search:
             partitions = [self._bus.partition_for(conversation_id)]
         else:
             partitions = sorted(await self._bus.ends(INBOUND_TOPIC))
-        name = self._found.message_id.encode()
-        made_ms = self._found.made_at_ms
+        message_id, made_ms = self._found.message_id, self._found.made_at_ms
         for until_ms in (made_ms + _SOON_MS, made_ms + _PUBLISH_MS):
             looks = [
                 find_all(
@@ -90,7 +89,7 @@ class _Search:
                     INBOUND_TOPIC,
                     partition,
                     made_ms,
-                    lambda record: name in (record.value or b""),
+                    lambda record: _asked_in(record, message_id) is not None,
                     until_ms=until_ms,
                     records=10 * SCAN_RECORDS,
                     first_only=True,
@@ -98,12 +97,9 @@ class _Search:
                 for partition in partitions
             ]
             for record in [record for records in await asyncio.gather(*looks) for record in records]:
-                with suppress(Undecodable):
-                    asked = INBOUND.decode(record.value)
-                    if asked.message_id == self._found.message_id:
-                        self._found.inbound, self._found.asked = record, asked
-                        self._partition = record.partition
-                        return
+                self._found.inbound, self._found.asked = record, _asked_in(record, message_id)
+                self._partition = record.partition
+                return
 
     async def find_decision(self) -> None:
         inbound = self._found.inbound
@@ -261,6 +257,16 @@ class _Search:
                     if outbound.kind == "message" and place == (self._partition, sent.source_offset):
                         return Sending(gateway_id, record, outbound)
         return None
+
+
+def _asked_in(record: Record, message_id: str) -> Inbound | None:
+    """The Inbound of this id; looked for in the bytes first: that is quicker than decoding."""
+    if message_id.encode() in (record.value or b""):
+        with suppress(Undecodable):
+            asked = INBOUND.decode(record.value)
+            if asked.message_id == message_id:
+                return asked
+    return None
 
 
 def _concerned(state: ConversationState, seq: int) -> list[str]:

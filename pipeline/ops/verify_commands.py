@@ -51,6 +51,7 @@ def verify(
     if resolve(output) == "json":
         print_value(found)
     else:
-        print_rows(found.findings, output, findings_table(found.findings))
+        if found.findings:
+            print_rows(found.findings, output, findings_table(found.findings))
         Console(stderr=True).print(verification_text(found), highlight=False, soft_wrap=True)
     raise typer.Exit(int(bool(found.findings)))

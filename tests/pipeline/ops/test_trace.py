@@ -160,6 +160,16 @@ async def test_an_id_nobody_knows_is_a_finding() -> None:
     assert (trace.outcome, trace.is_finding) == ("unknown", True)
 
 
+async def test_a_text_that_quotes_the_id_is_not_taken_for_it() -> None:
+    """The id is looked for where ids stand, not in what people say."""
+    world = World()
+    message_id = world.new_id()
+    await world.say(f"see {message_id}")
+    await world.say("this one", message_id=message_id)
+    world.commit()
+    assert (await trace_in(world, message_id)).seq == 2
+
+
 async def test_no_id_is_no_question() -> None:
     """What cannot be a message id is refused as bad input."""
     with pytest.raises(BadInput, match="message id"):
