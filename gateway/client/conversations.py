@@ -79,12 +79,20 @@ class Conversations:
             self._begin(conversation_id, timeline)
         self._come_out(conversation_id, timeline, now)
 
-    def changed(self, conversation_id: str, created: bool, now: float) -> None:
-        """An own change of a group has the next place; its event is not delivered here: it is asked for."""
+    def newest(self, conversation_id: str) -> int:
+        """The highest seq that is known to exist; 0 while none is."""
+        timeline = self._timelines.get(conversation_id)
+        return timeline.newest if timeline is not None else 0
+
+    def changed(self, conversation_id: str, newest: int, created: bool, now: float) -> None:
+        """An own change of a group has its place, somewhere after what was the `newest` when it was asked.
+
+        Its event is delivered as any other; if it is not here yet, it is asked for.
+        """
         timeline = self._timeline(conversation_id)
         if created and timeline.level is None:
             timeline.level = 0
-        self.know_head(conversation_id, timeline.newest + 1, now)
+        self.know_head(conversation_id, newest + 1, now)
 
     def take_questions(self, now: float) -> Iterator[tuple[str, Hole]]:
         """What to ask the history for now; each question is answered by `filled`."""
@@ -99,9 +107,11 @@ class Conversations:
     def filled(self, conversation_id: str, messages: Iterable[Message], now: float) -> None:
         """The answer to a question; nothing, if it was refused: what is new may not be stored yet."""
         timeline = self._timelines[conversation_id]
-        for message in messages:
+        found = list(messages)
+        for message in found:
             timeline.add(message)
-        timeline.start()
+        if found:
+            timeline.start()
         self._come_out(conversation_id, timeline, now)
         if not timeline.missing:
             return
@@ -124,9 +134,16 @@ class Conversations:
         return timeline
 
     def _begin(self, conversation_id: str, timeline: Timeline) -> None:
-        """Where an unknown conversation begins: a new one of two at 1, any other where it is first seen."""
-        if timeline.level is None and self._complete and conversation_id.startswith("d:"):
-            timeline.level = 0
+        """Where an unknown conversation begins.
+
+        When every conversation was told, another one is new: one of two begins at 1, a group where this
+        user came in. If that was missed, the history is asked. Else it begins where it is first seen.
+        """
+        if self._complete and timeline.level is None:
+            if conversation_id.startswith("d:"):
+                timeline.level = 0
+            elif not timeline.has_entry:
+                return
         timeline.start()
 
     def _come_out(self, conversation_id: str, timeline: Timeline, now: float) -> None:

@@ -61,9 +61,12 @@ _CHANGES = (
 
 @dataclass(frozen=True, slots=True)
 class _Request:
+    """`newest`: the newest message of its conversation that was known when it was asked."""
+
     asked_at: float
     frame: ClientFrame
     handler: _Handler | None
+    newest: int
 
 
 class ClientSession:
@@ -300,7 +303,8 @@ class ClientSession:
         number = self._next_request
         self._next_request += 1
         frame = make(number)
-        self._requests[number] = _Request(self._now, frame, handler)
+        newest = self._conversations.newest(frame.conversation_id) if isinstance(frame, _CHANGES[1:]) else 0
+        self._requests[number] = _Request(self._now, frame, handler, newest)
         self._out.append(frame)
         return number
 
@@ -316,7 +320,7 @@ class ClientSession:
             conversation_id = frame.conversation_id or getattr(request.frame, "conversation_id", None)
             if conversation_id is not None:
                 created = isinstance(request.frame, frames.GroupCreate)
-                self._conversations.changed(conversation_id, created, self._now)
+                self._conversations.changed(conversation_id, request.newest, created, self._now)
 
     def _ponged(self, frame: Any) -> None:
         """The pong was read where it came in; that it came shows that the connection lives."""

@@ -43,8 +43,16 @@ class Timeline:
     def missing(self) -> bool:
         """Whether something is known to exist that is not here."""
         if self.level is None:
-            return self._head > 0 and not self._held
+            return self._head > 0 or bool(self._held)
         return self.hole is not None
+
+    @property
+    def has_entry(self) -> bool:
+        """Whether what is held begins where this user came in: nothing before it is for him."""
+        if not self._held:
+            return False
+        first = self._held[min(self._held)]
+        return first.seq == 1 or (self._concerns_me(first) and first.content.get("action") == "joined")
 
     def add(self, message: Message) -> None:
         """Take a message; one that already came out is dropped."""
@@ -74,7 +82,7 @@ class Timeline:
     def skip_hole(self) -> tuple[int, int] | None:
         """Give up what is missing; what was held behind it can be taken. Returns the hole that is skipped."""
         if self.level is None:
-            self.level = self._head
+            self.level = min(self._held) - 1 if self._held else self._head
         hole = self.hole
         if hole is not None:
             self.level = hole[1]

@@ -259,6 +259,36 @@ def test_an_own_change_of_a_group_is_shown() -> None:
     assert not of(world, events.Gap)
 
 
+def test_an_own_change_that_was_delivered_first_leaves_no_hole() -> None:
+    """The server delivers the event and then says `ok`: nothing is waited for that does not exist."""
+    world = connected()
+    world.other_says(ALICE_BOB, "hello")
+    world.settle()
+    number = world.session.request(partial(_rename, "new"), world.now)
+    content: dict[str, object] = {"action": "renamed", "by": "alice", "name": "new"}
+    change = _at(world.logs[ALICE_BOB][0], 2, "group", content)
+    world.logs[ALICE_BOB].append(change)
+    world.session.receive(frames.Deliver(n=2, messages=[change]), world.now)
+    world.session.receive(frames.Ok(re=number, conversation_id=ALICE_BOB), world.now)
+    world.settle()
+    assert not of(world, events.Gap)
+
+
+def test_a_new_group_begins_where_its_user_came_in() -> None:
+    """When the first deliveries of a new group were missed, the history is asked for them."""
+    world = connected()
+    world.settle()
+    world.other_says(ALICE_BOB, "hello")
+    world.settle()
+    said = world.logs[ALICE_BOB][0]
+    team = [msgspec.structs.replace(said, conversation_id="g:team", seq=seq) for seq in (1, 2, 3)]
+    world.logs["g:team"] = team
+    world.session.receive(frames.Deliver(n=2, messages=[team[2]]), world.now)
+    world.settle()
+    came = [e.message for e in of(world, events.MessageNew) if e.message.conversation_id == "g:team"]
+    assert [message.seq for message in came] == [1, 2, 3]
+
+
 def test_what_is_said_after_leaving_is_no_gap() -> None:
     """The messages between a user's leave and return are not asked for."""
     world = connected()
