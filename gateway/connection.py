@@ -217,6 +217,8 @@ class Connection(asyncio.Protocol):
     async def _join(
         self, handshake: ServerProtocol, response: Response, opening: Opening, early: bytes
     ) -> None:
+        if self._up().is_closing():
+            return  # gone before its turn came: it must not replace the connection that came after it
         try:
             session = await self._host.admit(opening)
         except Refused as refused:

@@ -151,14 +151,17 @@ class Presence:
                         done.set_result(None)
 
     async def _attach_all(self) -> None:
-        sessions = list(self._hub.sessions.values())
+        newest = {(s.user_id, s.device_id): s for s in self._hub.sessions.values()}
+        sessions = list(newest.values())
         for start in range(0, len(sessions), _BATCH):
-            await self._attach([s for s in sessions[start : start + _BATCH] if s.state is not State.CLOSED])
+            batch = [s for s in sessions[start : start + _BATCH] if s.state is not State.CLOSED]
+            await self._attach(batch, again=True)
         await self._routes.add_reader(self._hub.readers.conversations(), self._gateway_id)
         await self._routes.watch(self._hub.watchers.users(), self._gateway_id)
         log.info("routes attached again", sessions=len(sessions))
 
-    async def _attach(self, sessions: list[Session]) -> None:
+    async def _attach(self, sessions: list[Session], again: bool = False) -> None:
+        """Routes that are attached `again` give way to newer ones: their devices went elsewhere meanwhile."""
         answers = await self._routes.attach([(s.user_id, self._route(s)) for s in sessions])
         large: list[str] = []
         for session, attached in zip(sessions, answers, strict=True):
@@ -168,7 +171,26 @@ class Presence:
                 self.detach(session)
         if large:
             await self._routes.add_reader(large, self._gateway_id)
+        if again:
+            sessions, answers = await self._give_way(sessions, answers)
         await self._replace(sessions, answers)
+
+    async def _give_way(
+        self, sessions: list[Session], answers: list[Attached]
+    ) -> tuple[list[Session], list[Attached]]:
+        """Put back the newer routes that were replaced, and close what took their place; the rest stands."""
+        newer: list[tuple[str, Route]] = []
+        standing: list[tuple[Session, Attached]] = []
+        for session, attached in zip(sessions, answers, strict=True):
+            old = attached.replaced
+            if old is None or old.since_ms <= session.since_ms:
+                standing.append((session, attached))
+                continue
+            newer.append((session.user_id, old))
+            session.close(CloseCode.REPLACED)
+        if newer:
+            await self._routes.attach(newer)
+        return [session for session, _ in standing], [attached for _, attached in standing]
 
     async def _replace(self, sessions: list[Session], answers: list[Attached]) -> None:
         """A device has one connection: the older one is closed, wherever it is."""

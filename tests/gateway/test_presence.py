@@ -167,3 +167,18 @@ async def test_without_its_lease_a_gateway_is_gone() -> None:
     await place.presence.shutdown()
     assert not place.presence.lease_held
     assert await table.routes_of(["bob"]) == {}
+
+
+async def test_a_route_that_is_attached_again_gives_way_to_a_newer_one() -> None:
+    """A gateway that lost its lease closes its stale session, and not the one its user has elsewhere now."""
+    place, table, bus = await a_place()
+    elsewhere = Place(table, bus, "gw-2")
+    await elsewhere.presence.startup()
+    stale, live = place.session("alice", "s1"), elsewhere.session("alice", "s2")
+    stale.since_ms, live.since_ms = 1, 2
+    await place.presence.attach(stale)
+    await elsewhere.presence.attach(live)
+    await place.presence._attach_all()
+    assert stale.closing is CloseCode.REPLACED
+    assert bus.records("im.outbound.gw-2") == []
+    assert [route.session_id for route in (await table.routes_of(["alice"]))["alice"]] == ["s2"]
