@@ -81,6 +81,7 @@ class Presence:
             try:
                 self._complete = await self._renew() and self._complete
                 if not self._complete:
+                    self._note_loss()
                     await self._attach_all()
                     self._complete = True
             except Unavailable as error:
@@ -149,6 +150,12 @@ class Presence:
                 for _, done in batch:
                     if not done.done():
                         done.set_result(None)
+
+    def _note_loss(self) -> None:
+        """What the table knew of the sessions here is gone: their next pongs look into the history."""
+        now_ms = self._clock.now_ms()
+        for session in self._hub.sessions.values():
+            session.progress.lost_at_ms = now_ms
 
     async def _attach_all(self) -> None:
         newest = {(s.user_id, s.device_id): s for s in self._hub.sessions.values()}

@@ -21,11 +21,13 @@ class Progress:
     never past a delivery that is not acknowledged.
     """
 
-    __slots__ = ("announced_ms", "have_ms", "paging")
+    __slots__ = ("announced_ms", "have_ms", "lost_at_ms", "paging")
 
     def __init__(self) -> None:
         self.have_ms = _NOTHING
         self.announced_ms = 0
+        self.lost_at_ms = 0
+        """When the table was found empty while this session was there; 0: what it may have missed is told."""
         self.paging: object | None = None
         """What is left of a sync that takes several pages (`sync.py`)."""
 
@@ -42,6 +44,18 @@ class Progress:
         """The client got everything below `target_ms`."""
         self.have_ms = max(self.have_ms, target_ms)
         self.announced_ms = max(self.announced_ms, target_ms)
+
+    def recount(self, consumed_ms: int) -> bool:
+        """Heads are read from the history once more. Whether they show everything that was missed.
+
+        What was fanned out before the loss is stored once `consumed_ms` has passed it; what was announced
+        from the table since then counts for nothing.
+        """
+        self.announced_ms = max(self.have_ms, 0)
+        if consumed_ms <= self.lost_at_ms:
+            return False
+        self.lost_at_ms = 0
+        return True
 
     def announce(self, consumed_ms: int, heads_count: int, oldest_unacked_ms: int | None) -> str:
         """The token for a pong with these heads, that show what changed since `announced_ms`.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
 
 from gateway.downlink import Downlink
+from gateway.missed import Missed
 from gateway.session import Session, State
 from infra.clock import Clock
 from infra.ports import RouteTable
@@ -35,9 +36,11 @@ class Pulse:
         downlink: Downlink,
         clock: Clock,
         partitions: int,
+        missed: Missed,
         told: Callable[[], None],
     ) -> None:
         self._routes = routes
+        self._missed = missed
         self._downlink = downlink
         self._clock = clock
         self._partitions = partitions
@@ -79,13 +82,33 @@ class Pulse:
         except Unavailable as error:
             log.warning("heads not read", error=str(error))
             heads = []
+        missed = await self._look_up_missed([session for session, _ in batch]) if heads else {}
         now_ms = self._clock.now_ms()
         for index, (session, re) in enumerate(batch):
             if session.state is not State.OPEN:
                 continue
             changed, token = {}, session.progress.token
-            if heads:
+            if index in missed:
+                changed = heads[index] | missed[index]
+                if session.progress.recount(consumed_ms):
+                    token = session.progress.announce(consumed_ms, len(changed), session.window.oldest_ms)
+            elif heads and not session.progress.lost_at_ms:
                 changed = heads[index]
                 token = session.progress.announce(consumed_ms, len(changed), session.window.oldest_ms)
             session.send(Pong(server_time_ms=now_ms, token=token, heads=changed, re=re))
         self._told()
+
+    async def _look_up_missed(self, sessions: Sequence[Session]) -> dict[int, dict[str, int]]:
+        """For those that were here when the table was lost, by their place: heads from the history.
+
+        Away: none, and the next pong looks again.
+        """
+        found: dict[int, dict[str, int]] = {}
+        for index, session in enumerate(sessions):
+            if session.progress.lost_at_ms:
+                try:
+                    since_ms = max(session.progress.have_ms, 0)
+                    found[index] = await self._missed.heads(session.user_id, since_ms)
+                except Unavailable as error:
+                    log.warning("missed heads not read", error=str(error))
+        return found

@@ -31,6 +31,7 @@ from gateway.inbox import InboxReader
 from gateway.kicks import Kicks
 from gateway.lobby import SWEEP_S, Lobby
 from gateway.metrics import Metrics
+from gateway.missed import Missed
 from gateway.pages import Pages
 from gateway.presence import Presence
 from gateway.pulse import Pulse
@@ -116,7 +117,7 @@ class GatewayServer:
             self._notice,
             self.flush,
         )
-        self._pulse = Pulse(routes, self._downlink, clock, settings.partitions, self.flush)
+        self._pulse = Pulse(routes, self._downlink, clock, settings.partitions, Missed(history), self.flush)
         self._receipts = Receipts(bus, clock)
         inbox = InboxReader(routes, history, clock)
         sync = SyncService(routes, inbox, ConversationView(history), clock, settings.partitions, page_bytes)

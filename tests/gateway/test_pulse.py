@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from gateway.downlink import Downlink
 from gateway.hub import Hub
 from gateway.metrics import Metrics
+from gateway.missed import Missed
 from gateway.pulse import Pulse
 from infra.clock import ManualClock
 from infra.memory.bus import MemoryBus
+from infra.memory.history import MemoryHistory
 from infra.memory.routes import MemoryRouteTable
 from infra.ports import Head
+from pipeline.persistence.rows import rows_of
 from schemas.errors import Unavailable
+from tests.builders import a_message
 from tests.gateway.makers import a_session, opened, written
 from tests.gateway.path import settle
 
@@ -33,12 +37,12 @@ class Table(MemoryRouteTable):
         return await super().pulse(users)
 
 
-def a_pulse(table: Table) -> Pulse:
+def a_pulse(table: Table, history: MemoryHistory | None = None) -> Pulse:
     clock = ManualClock()
     bus = MemoryBus(1, clock)
     hub, metrics = Hub(Metrics()), Metrics()
     downlink = Downlink(bus, "im.outbound.gw-1", hub, clock, metrics, lambda: None)
-    return Pulse(table, downlink, clock, 1, lambda: None)
+    return Pulse(table, downlink, clock, 1, Missed(history or MemoryHistory()), lambda: None)
 
 
 async def test_pings_that_come_together_are_answered_from_one_call() -> None:
@@ -81,3 +85,22 @@ async def test_who_is_gone_gets_no_pong() -> None:
     await settle(lambda: bool(here.outbox))
     await asyncio.sleep(0)
     assert not gone.outbox
+
+
+async def test_what_a_lost_table_knew_is_read_from_the_history() -> None:
+    """Until everything said before the loss is stored, the token stays; then it follows one pong behind."""
+    table, history = Table(), MemoryHistory()
+    message = a_message(conversation_id="d:alice:bob", sent_at_ms=40)
+    await history.write(rows_of(message))
+    pulse = a_pulse(table, history)
+    alice = opened(a_session("alice", "s1"))
+    alice.progress.synced(10)
+    alice.progress.lost_at_ms = 50
+    answers = []
+    for consumed_ms in (45, 60, 70):
+        pulse.consumed_ms = consumed_ms
+        pulse.ping(alice, consumed_ms)
+        await settle(lambda: bool(alice.outbox))
+        answers += written(alice)
+    heads = {"d:alice:bob": message.seq}
+    assert [(a["heads"], a["token"]) for a in answers] == [(heads, "110"), (heads, "110"), ({}, "160")]
