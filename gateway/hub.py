@@ -174,7 +174,7 @@ class Hub:
             conversation_id = messages[0].record.conversation_id
             self.add_readers(conversation_id, run.users)
             users = self.readers.of(conversation_id).union(run.users)
-        authors = {m.record.session_id for m in messages}
+        authors = dict.fromkeys(m.record.session_id for m in messages)
         told = () if messages[0].record.kind in STATE_KINDS else authors
         delivery = Delivery(messages, now)
         frames = 0

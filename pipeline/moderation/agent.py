@@ -118,7 +118,7 @@ class Moderation:
                 break
             if attempt:
                 await asyncio.sleep(_TARGET_PAUSE_S)
-            found.update(await look_up(waiting, self._target))
+            found.update(await look_up(sorted(waiting), self._target))
         return found
 
     async def _target(self, place: Place) -> Target:

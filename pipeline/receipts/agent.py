@@ -116,7 +116,7 @@ def address(notices: Sequence[Notice], routes: Mapping[str, Sequence[Route]]) ->
     for notice in notices:
         users_at: dict[str, list[str]] = {}
         for user_id in notice.users:
-            for gateway_id in {route.gateway_id for route in routes.get(user_id, ())}:
+            for gateway_id in dict.fromkeys(route.gateway_id for route in routes.get(user_id, ())):
                 users_at.setdefault(gateway_id, []).append(user_id)
         for gateway_id, users in users_at.items():
             outbound = Outbound(

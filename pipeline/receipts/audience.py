@@ -52,9 +52,9 @@ class Audience:
     async def _refresh(self, conversation_ids: set[str], now: float, max_age_s: float) -> None:
         if not conversation_ids:
             return
-        stale = [c for c in conversation_ids if now - self._read_at.get(c, -_FRESH_S) > max_age_s]
+        stale = [c for c in sorted(conversation_ids) if now - self._read_at.get(c, -_FRESH_S) > max_age_s]
         self._states.forget(stale)
-        await self._states.load(dict.fromkeys(conversation_ids, ANY_POSITION))
+        await self._states.load(dict.fromkeys(sorted(conversation_ids), ANY_POSITION))
         self._read_at.update(dict.fromkeys(stale, now))
         if len(self._read_at) > 2 * len(self._states):
             self._read_at = {c: at for c, at in self._read_at.items() if c in self._states}

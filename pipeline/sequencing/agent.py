@@ -186,7 +186,7 @@ class Sequencing:
                 found = await self._history.head(conversation_id)
             return conversation_id, found.seq if found is not None else 0
 
-        return dict(await asyncio.gather(*(head(c) for c in conversation_ids)))
+        return dict(await asyncio.gather(*(head(c) for c in sorted(conversation_ids))))
 
 
 def _key(inbound: Inbound) -> Key:
