@@ -127,7 +127,10 @@ class MemoryBus:
             raise BadInput(f"{record.topic} has no partition {record.partition}")
 
     def _log(self, topic: str, partition: int) -> _Log:
-        return self._logs.setdefault((topic, partition), _Log())
+        log = self._logs.get((topic, partition))
+        if log is None:
+            log = self._logs[topic, partition] = _Log()
+        return log
 
 
 class MemorySubscription:
