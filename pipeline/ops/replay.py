@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -14,18 +14,17 @@ from infra.audit import audited
 from infra.ports import Record
 from pipeline.batch import Batch, Stage
 from pipeline.ops.pace import Pace
+from pipeline.ops.patience import patiently
 from pipeline.ops.replay_plan import Plan, Range, load_plan
 from pipeline.ops.replay_progress import Progress, exclusive, load_progress, save_progress
 from pipeline.ops.replay_stages import stage_of
 from pipeline.topology import Doors
 from schemas.codec import MESSAGE
-from schemas.errors import BadInput, Unavailable
+from schemas.errors import BadInput
 
 __all__ = ["Replay", "apply_plan"]
 
 _STEP_RECORDS: Final = 5_000
-_TRIES: Final = 6
-_PAUSE_S: Final = 0.2
 
 
 async def apply_plan(
@@ -147,9 +146,9 @@ class Replay:
         effects = 0
         batch = Batch(self._plan.topic, partition, selected, self._clock.monotonic())
         if selected:
-            await _patiently(lambda: self._stage.load(batch))
+            await patiently(lambda: self._stage.load(batch))
             planned = self._stage.plan(batch)
-            await _patiently(lambda: self._stage.perform(planned))
+            await patiently(lambda: self._stage.perform(planned))
             effects = len(planned)
         progress, now = self._progress, self._clock.monotonic()
         progress.read += len(records)
@@ -162,15 +161,3 @@ class Replay:
         self._step_began = now
         save_progress(self._path, progress)
         self._report(progress)
-
-
-async def _patiently(attempt: Callable[[], Awaitable[None]]) -> None:
-    """A short absence of an engine is waited for, some 6 s in all; a longer one ends the run."""
-    pause_s = _PAUSE_S
-    for _ in range(_TRIES - 1):
-        try:
-            return await attempt()
-        except Unavailable:
-            await asyncio.sleep(pause_s)
-            pause_s *= 2
-    return await attempt()

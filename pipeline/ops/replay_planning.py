@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from infra.ports import Record
+from pipeline.ops.patience import patiently
 from pipeline.ops.replay_plan import Counts, Plan, Range, ReplayStage
 from pipeline.persistence.rows import rows_of
 from pipeline.states import look_up
@@ -169,7 +170,7 @@ async def _repeats(doors: Doors, plan: Plan, messages: Sequence[Message]) -> int
 
     async def is_stored(place: tuple[str, int]) -> bool:
         conversation_id, seq = place
-        page = await doors.history.page(conversation_id, before_seq=seq + 1, limit=1)
+        page = await patiently(lambda: doors.history.page(conversation_id, before_seq=seq + 1, limit=1))
         return bool(page) and page[0].seq == seq
 
     stored = await look_up([(m.conversation_id, m.seq) for m in messages], is_stored)

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from infra.ports import Outgoing, Route
-from pipeline.ops import replay
+from pipeline.ops import patience, replay
 from pipeline.ops.replay import apply_plan
 from pipeline.ops.replay_plan import ReplayStage, load_plan, save
 from pipeline.ops.replay_planning import Request, make_plan
@@ -131,7 +131,7 @@ async def test_a_short_absence_is_waited_for_and_a_long_one_pauses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With everything kept for a resume."""
-    monkeypatch.setattr(replay, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(patience, "_PAUSE_S", 0.0)
     world = World()
     await world.say(TALK, 3)
     path = await a_plan(world, tmp_path)
