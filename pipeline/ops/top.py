@@ -12,12 +12,13 @@ import aiohttp
 
 from infra.clock import SystemClock
 from infra.kafka import KafkaBus
-from infra.ports import Bus, RouteTable
+from infra.ports import Announced, Bus, RouteTable
 from infra.redis import RedisRouteTable
 from infra.settings import Settings
 from infra.telemetry.scrape import scrape
 from pipeline.ops.top_figures import Offsets, Top, Watch, figures
 from pipeline.topology import STAGES, group_of
+from schemas.errors import Unavailable
 
 __all__ = ["Looker", "open_looker"]
 
@@ -31,12 +32,23 @@ class Looker:
         self._bus = bus
         self._routes = routes
         self._http = http
+        self._known: list[Announced] = []
 
     async def watch(self) -> Watch:
-        """One look at everything. Raises `Unavailable` if the log or the route table does not answer."""
-        announced, groups = await asyncio.gather(self._routes.announced(), self._groups())
-        seen = await scrape(self._http, announced)
-        return Watch(seen, [process for process in announced if process not in seen], groups)
+        """One look at everything. An engine that is away is named; the rest is shown all the same."""
+        away: list[str] = []
+        groups: dict[str, Offsets] = {}
+        try:
+            self._known = await self._routes.announced()
+        except Unavailable as error:
+            away.append(str(error))
+        try:
+            groups = await self._groups()
+        except Unavailable as error:
+            away.append(str(error))
+        seen = await scrape(self._http, self._known)
+        silent = [process for process in self._known if process not in seen]
+        return Watch(seen, silent, groups, away)
 
     async def tops(self, interval_s: float) -> AsyncGenerator[Top, None]:
         """The figures of each interval, without end."""

@@ -36,7 +36,8 @@ def top(
 ) -> None:
     """Every stage, gateway and consumer group, live: rates, times, lag, errors. Ctrl-C ends it.
 
-    With --once, exit 1 if a stage is run by nobody, a process is silent or a gateway is not ready.
+    With --once, exit 1 if a stage is run by nobody, a process is silent, an engine away, a gateway not
+    ready, or a message unaccounted for.
 
     Example: im top --once --interval 10 -o json | jq .stages
     """
@@ -53,10 +54,9 @@ def top(
     if chosen is Format.TABLE:
         found = _on_screen(settings, interval, once)
     else:
-        write = msgspec.json.encode
 
         def show(figures: Top) -> None:
-            line = write(figures)
+            line = msgspec.json.encode(figures)
             typer.echo((msgspec.json.format(line) if chosen is Format.JSON else line).decode())
 
         found = None
@@ -99,7 +99,7 @@ async def _follow(settings: Settings, interval_s: float, once: bool, show: Calla
 
 def _well(figures: Top) -> bool:
     return (
-        not figures.silent
+        not (figures.silent or figures.away)
         and all(stage.workers for stage in figures.stages)
         and all(gateway.ready for gateway in figures.gateways)
         and not any(figures.unaccounted.values())

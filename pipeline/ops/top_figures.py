@@ -26,11 +26,13 @@ class Offsets(msgspec.Struct, frozen=True):
 
 
 class Watch(msgspec.Struct, frozen=True):
-    """One look at everything: the processes that answered, those that did not, the groups."""
+    """One look at everything: the processes that answered, those that did not, the groups, and what
+    was said by engines that could not be asked."""
 
     seen: dict[Announced, Seen]
     silent: list[Announced]
     groups: dict[str, Offsets]
+    away: list[str] = []
 
 
 class StageFigures(msgspec.Struct, frozen=True):
@@ -82,6 +84,7 @@ class Top(msgspec.Struct, frozen=True):
     unaccounted: dict[str, int]
     """By the places between which messages are missing, as the ledger says; empty without a ledger."""
     silent: list[Announced]
+    away: list[str]
 
 
 class _Risen(msgspec.Struct, frozen=True):
@@ -114,6 +117,7 @@ def figures(before: Watch, after: Watch, stages: Sequence[str]) -> Top:
         groups=[_group(n, before.groups.get(n), now) for n, now in after.groups.items()],
         unaccounted=_unaccounted(risen.values()),
         silent=after.silent,
+        away=after.away,
     )
 
 

@@ -19,6 +19,7 @@ def page_of(top: Top) -> RenderableType:
     for place, count in sorted(top.unaccounted.items()):
         parts.append(Text(f"unaccounted {place}: {count:,}", style="red" if count else "dim"))
     parts += [Text(f"{p.role} {p.name} at {p.address} does not answer", style="red") for p in top.silent]
+    parts += [Text(reason, style="red") for reason in top.away]
     return Group(*parts)
 
 

@@ -221,7 +221,7 @@ def _read(progress: Path) -> dict[str, Any]:
 async def _quiet(settings: Settings) -> None:
     """Until every stage has handled everything."""
     async with asyncio.timeout(60):
-        while any(row.state != "ok" or row.waiting for row in await read_status(settings)):
+        while any(row.state != "ok" or row.waiting for row in (await read_status(settings)).stages):
             await asyncio.sleep(0.2)
 
 
