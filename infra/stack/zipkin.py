@@ -43,10 +43,15 @@ def zipkin_engine(settings: Settings, java: str, jars: Path) -> Engine:
         address=address,
         child=ChildSpec(
             name="zipkin",
-            argv=(java, *JVM_FLAGS, "-jar", str(jar), f"--armeria.ports[0].ip={address.host}"),
+            argv=(java, *JVM_FLAGS, "-jar", str(jar), *_listen(address)),
             log=settings.data_dir.absolute() / "log" / "zipkin.log",
             ready=http_probe(address, "/health"),
-            env={**os.environ, "QUERY_PORT": str(address.port), "MEM_MAX_SPANS": str(MAX_SPANS)},
+            env={**os.environ, "MEM_MAX_SPANS": str(MAX_SPANS)},
             start_timeout_s=60.0,
         ),
     )
+
+
+def _listen(address: Address) -> tuple[str, ...]:
+    """On this address only; by itself it would listen on all of the machine's."""
+    return f"--armeria.ports[0].ip={address.host}", f"--armeria.ports[0].port={address.port}"
