@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Collection, Sequence
-from typing import Final
+from typing import Final, Self
 
 from infra.ports import Record
+from infra.settings import Settings
 
 __all__ = ["DeadLetterLimit"]
 
@@ -32,6 +33,16 @@ class DeadLetterLimit:
         """[began at, records, failed] of each slice."""
         self._records = self._failed = 0
         self._in_a_row: defaultdict[int, int] = defaultdict(int)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The limit that the settings ask for."""
+        return cls(
+            settings.dlq_max_ratio,
+            settings.dlq_window_s,
+            settings.dlq_min_records,
+            settings.dlq_max_consecutive,
+        )
 
     def take(self, records: Sequence[Record], failed: Collection[int], now: float) -> str | None:
         """Count a batch of one partition; `failed` are the offsets nobody could handle.

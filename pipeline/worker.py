@@ -68,7 +68,9 @@ class Worker:
         for spec in self._specs:
             stage = spec.build(doors)
             await stage.startup()
-            runner = StageRunner(stage, self._bus, self._clock, Progress(), self._limit(), self._tracing)
+            runner = StageRunner(
+                stage, self._bus, self._clock, Progress(), DeadLetterLimit.of(self._settings), self._tracing
+            )
             app = create_app(spec.name, spec.reads, self._settings, runner.run_partition)
             self._running.append(_Running(spec, runner, app))
         await asyncio.gather(*(running.app.start() for running in self._running))
@@ -107,15 +109,6 @@ class Worker:
         await self._history.shutdown()
         if self._tracing is not None:
             await asyncio.to_thread(self._tracing.shutdown)
-
-    def _limit(self) -> DeadLetterLimit:
-        settings = self._settings
-        return DeadLetterLimit(
-            settings.dlq_max_ratio,
-            settings.dlq_window_s,
-            settings.dlq_min_records,
-            settings.dlq_max_consecutive,
-        )
 
     async def _stop(self, app: faust.App) -> None:
         try:

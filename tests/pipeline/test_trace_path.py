@@ -14,6 +14,7 @@ from infra.memory.routes import MemoryRouteTable
 from infra.ports import Outgoing, Record
 from infra.settings import Settings
 from infra.telemetry.tracing import Tracing
+from pipeline.dead_letter_limit import DeadLetterLimit
 from pipeline.fanout.agent import Fanout
 from pipeline.moderation.agent import Moderation
 from pipeline.progress import Progress
@@ -56,7 +57,8 @@ class Stages:
         ]
         for stage, topic in zip(stages, TOPICS, strict=False):
             await stage.startup()
-            runner = StageRunner(stage, self.bus, self.clock, Progress(), self.tracing)
+            limit = DeadLetterLimit.of(self.settings)
+            runner = StageRunner(stage, self.bus, self.clock, Progress(), limit, self.tracing)
             await runner.run_partition(one_chunk(self.bus.records(topic)))
 
     def headers(self, topic: str) -> list[tuple[tuple[str, bytes], ...]]:
