@@ -24,11 +24,16 @@ __all__ = [
     "Head",
     "HistoryStore",
     "Inbox",
+    "LimitsNotice",
     "Outgoing",
     "Record",
     "Route",
     "RouteTable",
+    "SharedLimits",
     "Subscription",
+    "Suspension",
+    "TenantDemand",
+    "TenantLedger",
 ]
 
 
@@ -386,4 +391,76 @@ class HistoryStore(Protocol):
 
     async def mute(self, user_id: str, conversation_id: str, muted: bool, at_ms: int) -> None:
         """Whether the user wants to be notified of this conversation; the latest `at_ms` wins."""
+        ...
+
+
+# What gateways share to limit what clients take
+
+
+class Suspension(msgspec.Struct, frozen=True):
+    """Who may not come in until then, by the store's clock, and why: `connects`, `sends` or `operator`."""
+
+    since_ms: int
+    until_ms: int
+    reason: str
+
+
+class LimitsNotice(msgspec.Struct, frozen=True):
+    """What changed. `born` names the store's life: another one means that everything was lost.
+
+    `suspended` and `quotas` are whole, or None when they are those of the version that was named.
+    """
+
+    now_ms: int
+    born: str
+    version: str
+    suspended: dict[str, Suspension] | None
+    quotas: dict[str, float] | None
+
+
+class TenantDemand(msgspec.Struct, frozen=True):
+    """What one gateway's clients ask of a tenant's quota. `used_total` only grows while `boot_id` stays."""
+
+    quota_per_s: float
+    used_total: int
+    wanted_per_s: tuple[float, ...]
+    """By priority, the first the highest."""
+
+
+class TenantLedger(msgspec.Struct, frozen=True):
+    """What all gateways ask, and what is left over from before (negative: too much was taken)."""
+
+    credit: float
+    wanted_per_s: dict[str, tuple[float, ...]]
+
+
+class SharedLimits(Protocol):
+    """Suspensions and quotas that all gateways see. Derived data: losing it lifts limits, loses no message.
+
+    Every call may be repeated.
+    """
+
+    async def suspend(self, subjects: Mapping[str, tuple[int, str]]) -> None:
+        """Subject (`user:…`, `ip:…`) → for how many ms from now, and why. The end is only ever moved
+        later. At most 10,000 subjects are kept; beyond, new ones are left out."""
+        ...
+
+    async def lift(self, subject: str) -> bool:
+        """End a suspension. False: there was none."""
+        ...
+
+    async def set_quota(self, tenant: str, per_s: float | None) -> None:
+        """What a tenant may send in a second over all gateways, whatever settings say; None: as they say."""
+        ...
+
+    async def notice(self, version: str = "") -> LimitsNotice:
+        """What holds now, if it is not what held at this version."""
+        ...
+
+    async def balance(
+        self, gateway_id: str, boot_id: str, demands: Mapping[str, TenantDemand]
+    ) -> dict[str, TenantLedger]:
+        """Tell what is asked here and used here; learn what every gateway asked in the last seconds.
+
+        A quota that is not used is left over for 300 ms and no longer."""
         ...

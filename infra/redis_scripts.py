@@ -47,6 +47,8 @@ READERS_KEPT_S: Final = 3_600
 
 Command = tuple[str | int, ...]
 """A Redis command with its arguments."""
+_TEXTS: Final[dict[str, str]] = {}
+"""Every script there is, by the name under which Redis keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Script:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha", sha1(self.text.encode(), usedforsecurity=False).hexdigest())
+        _TEXTS[self.sha] = self.text
 
 
 RENEW_LEASE: Final = Script("""
@@ -238,14 +241,6 @@ for i = 1, #KEYS do
   redis.call('EXPIRE', KEYS[i], {READERS_KEPT_S}, 'NX')
 end
 """)
-
-_TEXTS: Final = {
-    script.sha: script.text
-    for script in (
-        RENEW_LEASE, DROP_LEASE, ATTACH, DETACH, ROUTES, INDEX, RESTORE_INBOX, INBOX, CHANGED,
-        RAISE_HEADS, HEADS, MARK_LARGE, ADD_READERS, WATCH, NOTE_SEEN,
-    )
-}  # fmt: skip
 
 
 def run(script: Script, keys: Iterable[str], arguments: Iterable[str | int]) -> Command:

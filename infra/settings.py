@@ -6,10 +6,11 @@ A name here is the variable's name in lower case without the prefix:
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from schemas.errors import SettingsError
@@ -19,6 +20,7 @@ __all__ = ["Settings", "load_settings"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Positive = Annotated[int, Field(ge=1)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
+Network = IPv4Network | IPv6Network
 
 
 class Settings(BaseSettings):
@@ -75,8 +77,6 @@ class Settings(BaseSettings):
     max_inflight: Positive = 512
     sends_per_s: Positive = 20
     send_burst: Positive = 60
-    limits: Literal["on", "off"] = "on"
-    """`off` lifts every rate limit (benchmarks)."""
     ack_timeout_s: PositiveSeconds = 18.0
     ack_tries: Positive = 3
     resume_window_s: PositiveSeconds = 30.0
@@ -85,9 +85,51 @@ class Settings(BaseSettings):
     publish_timeout_s: PositiveSeconds = 10.0
     max_connections: Positive = 50_000
     max_memory_mib: Positive = 4_096
-    """Of one gateway process; above it, or above `max_loop_lag_ms`, it takes no new connections."""
+    """Of one gateway process; towards it connects, then sends are refused, lowest priority first."""
     max_loop_lag_ms: Positive = 1_000
-    """How late the gateway's loop may be, over some seconds."""
+    """How late a gateway's loop may come to its work; towards it the same."""
+    trusted_proxies: Annotated[str, NoDecode] = ""
+    """Comma-separated addresses or networks whose X-Forwarded-For is believed."""
+
+    # What one of them may take (gateway/limits)
+    limits: Literal["on", "off"] = "on"
+    """`off` lifts rates, quotas, suspensions, caps per user and ip, and pacing (benchmarks). What keeps a
+    gateway alive stays: connections, memory, loop lag, backlog, sizes."""
+    pair_sends_per_s: Positive = 10
+    """Sends of one user to one other, in their direct conversation."""
+    pair_send_burst: Positive = 60
+    ip_sends_per_s: Positive = 500
+    ip_send_burst: Positive = 2_000
+    ip_connects_per_s: Positive = 50
+    ip_connect_burst: Positive = 500
+    user_connections: Positive = 32
+    """Connections of one user to one gateway; above it 503."""
+    ip_connections: Positive = 1_000
+    """Sockets of one ip to one gateway, also those that say nothing; above it 503."""
+    frames_per_s: Positive = 500
+    """Frames of one connection, of any kind, fragments and WebSocket pings too; above it 4503."""
+    frame_burst: Positive = 2_000
+    max_fragments: Positive = 128
+    """Fragments of one message; above it the connection ends with 1008."""
+    suspend_window_s: Positive = 60
+    """A user or ip that does more than this in the window is suspended."""
+    suspend_user_connects: Positive = 240
+    suspend_user_sends: Positive = 3_000
+    suspend_ip_connects: Positive = 6_000
+    suspend_ip_sends: Positive = 120_000
+    suspension_s: Positive = 300
+    """Counted anew from each attempt while it lasts."""
+    suspension_max_s: Positive = 3_600
+    """No suspension that extends itself is longer; an operator's lasts as long as he says."""
+    tenant_quota_per_s: Annotated[int, Field(ge=0)] = 0
+    """Sends a second of each tenant over all gateways; 0: no quota."""
+    tenant_quotas: Annotated[str, NoDecode] = ""
+    """Quotas of single tenants, as `acme=500,demo=20`."""
+    backlog_records: Positive = 50_000
+    """Records that wait for the log; towards it the same."""
+    backlog_bytes: Positive = 67_108_864
+    path_target_ms: Positive = 500
+    """Sends are paced once all of them take longer than this from the gateway to their place in the order."""
 
     # Pipeline
     worker_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "worker-1"
@@ -131,8 +173,38 @@ class Settings(BaseSettings):
     """The share of messages that is traced, unless whoever sends one says otherwise."""
 
     @property
+    def quota_of_tenants(self) -> dict[str, float]:
+        return _quotas(self.tenant_quotas)
+
+    @property
+    def trusted_networks(self) -> tuple[Network, ...]:
+        return _networks(self.trusted_proxies)
+
+    @field_validator("tenant_quotas")
+    @classmethod
+    def _check_quotas(cls, text: str) -> str:
+        if any(per_s < 0 for per_s in _quotas(text).values()):
+            raise ValueError("a quota is not negative")
+        return text
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_networks(cls, text: str) -> str:
+        _networks(text)
+        return text
+
+    @property
     def allowed_origins(self) -> frozenset[str]:
         return frozenset(o.strip() for o in self.origins.split(",") if o.strip())
+
+
+def _quotas(text: str) -> dict[str, float]:
+    pairs = (part.partition("=") for part in text.split(",") if part.strip())
+    return {tenant.strip(): float(per_s) for tenant, _, per_s in pairs}
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
 def load_settings() -> Settings:

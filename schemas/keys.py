@@ -20,6 +20,12 @@ Everything here can be thrown away: routes come back from the gateways, the rest
     watermarks                      hash: "<stage>:<partition>" → everything up to this ms is done
     report:<service>                JSON: what a watching service found last; expires soon after it stops
     stopped                         hash: stage → "at_ms|why"; a worker has stopped it lately
+    version:{limits}                "<born ms>.<changes>" of the next two; expires 30 days after its last use
+    suspended:{limits}              hash: "user:<id>" or "ip:<ip>" → "since_ms|until_ms|reason"; expires with
+                                    the last of them
+    quotas:{limits}                 hash: tenant → messages a second; expires 30 days after its last use
+    demand:{limits}:<tenant>        hash: gateway → "at_ms|boot|used in all|wanted, by priority"; field "" →
+                                    "at_ms|credit"; expires after 10 s
 """
 
 from __future__ import annotations
@@ -30,9 +36,13 @@ from zlib import crc32
 __all__ = [
     "ANNOUNCED_KEY",
     "GATEWAYS_KEY",
+    "LIMITS_VERSION_KEY",
+    "QUOTAS_KEY",
     "SHARD_COUNT",
     "STOPPED_KEY",
+    "SUSPENDED_KEY",
     "WATERMARKS_KEY",
+    "demand_key",
     "head_key",
     "inbox_key",
     "large_key",
@@ -51,6 +61,9 @@ GATEWAYS_KEY: Final = "gateways"
 WATERMARKS_KEY: Final = "watermarks"
 ANNOUNCED_KEY: Final = "announced"
 STOPPED_KEY: Final = "stopped"
+LIMITS_VERSION_KEY: Final = "version:{limits}"
+SUSPENDED_KEY: Final = "suspended:{limits}"
+QUOTAS_KEY: Final = "quotas:{limits}"
 
 
 def shard_of(name: str) -> int:
@@ -96,3 +109,7 @@ def watchers_key(user_id: str) -> str:
 
 def seen_key(user_id: str) -> str:
     return f"seen:{{{shard_of(user_id)}}}:{user_id}"
+
+
+def demand_key(tenant: str) -> str:
+    return f"demand:{{limits}}:{tenant}"

@@ -12,8 +12,9 @@ from infra.cassandra import CassandraHistory
 from infra.clock import ManualClock
 from infra.kafka import KafkaBus
 from infra.redis import RedisRouteTable
+from infra.redis_limits import RedisSharedLimits
 from infra.settings import Settings
-from tests.contracts import bus, history, route_table
+from tests.contracts import bus, history, route_table, shared_limits
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="module")]
 
@@ -73,3 +74,13 @@ async def test_kafka(check: bus.Check, kafka_bus: KafkaBus) -> None:
 async def test_cassandra(check: history.Check, cassandra_history: CassandraHistory) -> None:
     """The history in Cassandra passes the check."""
     await check(cassandra_history)
+
+
+@pytest.mark.parametrize("check", shared_limits.CHECKS, ids=name_of)
+async def test_redis_limits(check: shared_limits.Check, engines: Settings) -> None:
+    """The shared limits in Redis pass the check."""
+    limits = RedisSharedLimits(engines)
+    try:
+        await check(limits, asyncio.sleep)
+    finally:
+        await limits.shutdown()

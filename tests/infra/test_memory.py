@@ -7,8 +7,9 @@ import pytest
 from infra.clock import ManualClock
 from infra.memory.bus import MemoryBus
 from infra.memory.history import MemoryHistory
+from infra.memory.limits import MemorySharedLimits
 from infra.memory.routes import MemoryRouteTable
-from tests.contracts import bus, history, route_table
+from tests.contracts import bus, history, route_table, shared_limits
 
 
 def name_of(check: object) -> str:
@@ -36,3 +37,14 @@ async def test_bus(check: bus.Check) -> None:
 async def test_history(check: history.Check) -> None:
     """The history in memory passes the check."""
     await check(MemoryHistory())
+
+
+@pytest.mark.parametrize("check", shared_limits.CHECKS, ids=name_of)
+async def test_shared_limits(check: shared_limits.Check) -> None:
+    """The shared limits in memory pass the check."""
+    clock = ManualClock()
+
+    async def elapse(seconds: float) -> None:
+        clock.advance(seconds)
+
+    await check(MemorySharedLimits(clock), elapse)
