@@ -122,6 +122,10 @@ def bench(
     find_max: Annotated[
         bool, typer.Option("--find-max", help="pairs: raise the rate until it does not hold.")
     ] = False,
+    overload: Annotated[
+        bool,
+        typer.Option("--overload", help="pairs: the rate is too much on purpose; judge what is accepted."),
+    ] = False,
     pid: Annotated[
         list[int] | None, typer.Option(help="Processes to charge; default: the local system's.")
     ] = None,
@@ -152,6 +156,7 @@ def bench(
         pids=tuple(pid or ()),
         warmup_s=warmup,
         measured_s=seconds,
+        overload=overload,
     )
     load = Bench(target)
     match scenario:

@@ -44,6 +44,8 @@ class _Sent(msgspec.Struct, frozen=True, gc=False):
 
 class _Rejected(msgspec.Struct, frozen=True, gc=False):
     code: int
+    temporary: bool
+    retry_after_ms: int | None = None
 
 
 class _Welcome(msgspec.Struct, frozen=True, gc=False):
@@ -76,12 +78,17 @@ class Answers:
         self.delivered_in_window = 0
         self.late_us: list[int] = []
         self.rejections: dict[int, int] = {}
+        self.untimed = 0
         self.last_frame_us = 0
 
     def note(self, samples: list[int], client_msg_id: str, now: int) -> None:
         due = mark_due_us(client_msg_id)
         if self.from_us <= due < self.until_us:
             samples.append(now - due)
+
+    def reject(self, rejected: _Rejected) -> None:
+        self.rejections[rejected.code] = self.rejections.get(rejected.code, 0) + 1
+        self.untimed += rejected.temporary and not rejected.retry_after_ms
 
 
 class LoadConnection(asyncio.Protocol):
@@ -213,8 +220,7 @@ class LoadConnection(asyncio.Protocol):
                 self._answers.note(self._answers.sent_us, sent.client_msg_id, now)
         elif kind == b"rej":
             self.sends.rejected += 1
-            code = _REJECTED(data[start:end]).code
-            self._answers.rejections[code] = self._answers.rejections.get(code, 0) + 1
+            self._answers.reject(_REJECTED(data[start:end]))
         elif kind == b"wel":
             self._welcome(data[start:end])
 

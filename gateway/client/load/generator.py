@@ -155,6 +155,7 @@ class Generator:
             repeated=sum(c.sends.repeated + c.seqs.repeated for c in connections),
             reordered=sum(c.sends.reordered + c.seqs.reordered for c in connections),
             rejections=Counter(answers.rejections),
+            untimed=answers.untimed,
             closed=self._closed(),
             conversations=self._counts(),
             settled_s=max(0, answers.last_frame_us - timing.until_us) / 1e6,

@@ -10,6 +10,7 @@ from hdrh.histogram import HdrHistogram
 
 from gateway.client.load.meter import Cost
 from gateway.client.load.share import Outcome
+from schemas.codes import Code
 
 __all__ = ["Environment", "Latency", "Report", "Threshold", "latency_of", "losses"]
 
@@ -114,16 +115,30 @@ def latency_of(name: str, counts_us: Counter[int]) -> Latency:
     )
 
 
-def losses(outcome: Outcome) -> list[Threshold]:
-    """What no run may show."""
+def losses(outcome: Outcome, overload: bool = False) -> list[Threshold]:
+    """What no run may show. Under an overload on purpose sends may be told 1302, each with a time to come
+    back, and nothing else."""
+    refusals = (
+        [
+            Threshold("sends rejected for another reason", _other_than_overloaded(outcome), 0),
+            Threshold("sends told 1302", outcome.rejections[int(Code.OVERLOADED)], 1, at_least=True),
+            Threshold("rejections without retry_after_ms", outcome.untimed, 0),
+        ]
+        if overload
+        else [Threshold("sends rejected", sum(outcome.rejections.values()), 0)]
+    )
     return [
         Threshold("sends without an answer", outcome.unanswered, 0),
         Threshold("messages lost", outcome.undelivered, 0),
         Threshold("messages repeated", outcome.repeated, 0),
         Threshold("messages reordered", outcome.reordered, 0),
-        Threshold("sends rejected", sum(outcome.rejections.values()), 0),
+        *refusals,
         Threshold("connections closed by the server", sum(outcome.closed.values()), 0),
     ]
+
+
+def _other_than_overloaded(outcome: Outcome) -> int:
+    return sum(count for code, count in outcome.rejections.items() if code != Code.OVERLOADED)
 
 
 def _curve_percentiles() -> list[float]:

@@ -95,6 +95,8 @@ class Outcome:
     repeated: int = 0
     reordered: int = 0
     rejections: Counter[int] = field(default_factory=Counter)
+    untimed: int = 0
+    """Temporary rejections that did not say when to come back."""
     closed: Counter[int] = field(default_factory=Counter)
     conversations: dict[str, ConversationCount] = field(default_factory=dict)
     settled_s: float = 0.0
@@ -120,6 +122,7 @@ class Outcome:
         self.unanswered += other.unanswered
         self.repeated += other.repeated
         self.reordered += other.reordered
+        self.untimed += other.untimed
         self.settled_s = max(self.settled_s, other.settled_s)
         for conversation_id, count in other.conversations.items():
             mine_too = self.conversations.setdefault(conversation_id, ConversationCount(count.base))

@@ -45,3 +45,12 @@ def test_a_report_is_readable_by_programs() -> None:
     environment = Environment(2, 4.0, "3.11", "abc", "http://127.0.0.1", "now")
     report = Report("pairs", environment, {"pairs": 1}, thresholds=losses(Outcome()))
     assert msgspec.json.decode(msgspec.json.encode(report.as_json()))["passed"] is True
+
+
+def test_an_overload_is_judged_by_what_was_accepted() -> None:
+    """Refusals with 1302 and a time are wanted; any other refusal, or one without a time, fails the run."""
+    outcome = Outcome(rejections=Counter({1302: 5}))
+    assert not all(threshold.holds for threshold in losses(outcome))
+    assert all(threshold.holds for threshold in losses(outcome, overload=True))
+    for bad in (Outcome(), Outcome(rejections=Counter({1302: 5, 1301: 1})), Outcome(untimed=1)):
+        assert not all(threshold.holds for threshold in losses(bad, overload=True))
