@@ -1,0 +1,140 @@
+"""As many sends as the pipeline can carry. Pure.
+
+The pipeline is a queue that the gateway cannot see; but it sees how long its own sends take to their
+place in the order, and how many get theirs in a second. As CoDel does (Nichols and Jacobson, "Controlling
+Queue Delay", 2012) it looks at the least of these delays in a window: only a queue that stands delays all
+of them. While it stands, what comes out is what the pipeline can carry, and a little less is let in, until
+it is gone. WeChat's DAGOR (Zhou et al., 2018) found queueing time the best sign of overload too.
+
+No answers at all are an outage, not an overload: the log keeps what comes, and nothing changes here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from gateway.limits.priority import Priority
+from gateway.limits.priority_bucket import PriorityBucket
+
+__all__ = ["WINDOW_S", "Pace"]
+
+WINDOW_S: Final = 0.1
+_MEMORY: Final = 10
+"""Windows over which the pipeline's rate is taken."""
+_STANDING: Final = 2
+"""Windows in a row whose least delay is over the target, before sends are paced."""
+_DRAIN: Final = 0.5
+"""While the delay is twice the target or more, half of what comes out is let in."""
+_GROWTH: Final = 1.02
+"""A window in which no queue stands lets in this much more: a fifth more in a second."""
+_CALM_S: Final = 3.0
+_BURST_S: Final = 0.1
+_MIN_PER_S: Final = 10.0
+_MIN_WAIT_MS: Final = 500
+_MAX_WAIT_MS: Final = 10_000
+
+
+class Pace:
+    """Feed it `ended` with every send that got its place, `observe` each window; ask it with `take`."""
+
+    def __init__(self, target_ms: float, now: float) -> None:
+        self._target_ms = target_ms
+        self._least_ms: float | None = None
+        self._ended = 0
+        self._asked = 0
+        self._passed = 0
+        self._held_back = False
+        self._windows: deque[tuple[float, int, int, int]] = deque(maxlen=_MEMORY)
+        """Of each: how long it was, how many ended, how many asked, how many went on."""
+        self._standing = 0
+        self._calm_since = now
+        self._observed_at = now
+        self._bucket: PriorityBucket | None = None
+        self.delay_ms = 0.0
+        """The least delay of the latest window in which anything ended."""
+
+    @property
+    def per_s(self) -> float | None:
+        """Sends a second that are let in; None: as many as come."""
+        return self._bucket.per_s if self._bucket is not None else None
+
+    def ended(self, count: int, delay_ms: float) -> None:
+        """So many sends got their place, the latest of them after this time."""
+        self._ended += count
+        if self._least_ms is None or delay_ms < self._least_ms:
+            self._least_ms = delay_ms
+
+    def take(self, priority: Priority, now: float) -> int:
+        """0 if a send goes on, otherwise when to try it again: the later the more are refused."""
+        self._asked += 1
+        bucket = self._bucket
+        if bucket is not None:
+            if bucket.wait_ms(priority, now):
+                return self._hold_back()
+            bucket.count()
+        self._passed += 1
+        return 0
+
+    def observe(self, now: float) -> None:
+        """A window is over."""
+        least_ms = self._least_ms
+        self._windows.append((now - self._observed_at, self._ended, self._asked, self._passed))
+        self._observed_at = now
+        self._least_ms, self._ended, self._asked, self._passed = None, 0, 0, 0
+        if self._held_back:
+            self._calm_since = now
+        self._held_back = False
+        if least_ms is None:
+            return
+        self.delay_ms = least_ms
+        expected_ms = least_ms
+        if least_ms > self._target_ms / 2:
+            expected_ms = max(least_ms, self._grown_ms)
+        if expected_ms > self._target_ms:
+            self._standing += 1
+            if self._standing >= _STANDING:
+                self._slow_down(expected_ms, now)
+        else:
+            self._standing = 0
+            self._speed_up(now)
+
+    def _hold_back(self) -> int:
+        self._held_back = True
+        asked = self._asked + sum(window[2] for window in self._windows)
+        passed = self._passed + sum(window[3] for window in self._windows)
+        return max(_MIN_WAIT_MS, min(_MAX_WAIT_MS, 1000 * asked // max(1, passed)))
+
+    def _slow_down(self, expected_ms: float, now: float) -> None:
+        over = min(1.0, expected_ms / self._target_ms - 1.0)
+        self._set(self._carried_per_s * (1.0 - (1.0 - _DRAIN) * over), now)
+        self._calm_since = now
+
+    def _speed_up(self, now: float) -> None:
+        if self._bucket is None:
+            return
+        if now - self._calm_since > _CALM_S:
+            self._bucket = None
+        else:
+            self._set(self._bucket.per_s * _GROWTH, now)
+
+    def _set(self, per_s: float, now: float) -> None:
+        per_s = max(_MIN_PER_S, per_s)
+        if self._bucket is None:
+            self._bucket = PriorityBucket(per_s, _BURST_S, now)
+        else:
+            self._bucket.set_rate(per_s, _BURST_S, now)
+
+    @property
+    def _grown_ms(self) -> float:
+        """How long what was let in during the last second, and has not ended, will take: a queue that
+        grows fast is seen before its first message has come through it."""
+        passed = sum(window[3] for window in self._windows)
+        ended = sum(window[1] for window in self._windows)
+        return 1000 * (passed - ended) / self._carried_per_s if ended else 0.0
+
+    @property
+    def _carried_per_s(self) -> float:
+        """What came out in the last second."""
+        elapsed_s = sum(window[0] for window in self._windows)
+        return sum(window[1] for window in self._windows) / elapsed_s if elapsed_s > 0 else 0.0
