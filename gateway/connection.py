@@ -43,6 +43,19 @@ class Host(Protocol):
 
     max_frame_bytes: int
     outbox_bytes: int
+    max_fragments: int
+
+    def enter(self, ip: str) -> bool:
+        """A socket is there from this ip. False: there are too many, it may not stay."""
+        ...
+
+    def leave(self, ip: str) -> None:
+        """A socket that had entered is gone, or belongs to HTTP."""
+        ...
+
+    def peer_of(self, address: object) -> str:
+        """The ip of a socket's other end; "" for a trusted proxy, who is not the client."""
+        ...
 
     def watch(self, connection: Connection) -> None:
         """Abort this connection unless `unwatch` comes within the open timeout."""
@@ -54,8 +67,8 @@ class Host(Protocol):
         """Run this, held until it is done."""
         ...
 
-    def opening_of(self, request: Request) -> Opening:
-        """Check an upgrade request. Raises `Refused`."""
+    def opening_of(self, request: Request, address: object) -> Opening:
+        """Check an upgrade request that came from this address. Raises `Refused`."""
         ...
 
     async def admit(self, opening: Opening) -> Session:
@@ -66,8 +79,8 @@ class Host(Protocol):
 
     def frame(self, session: Session, data: bytes, text: bool) -> None: ...
 
-    def heard(self, session: Session) -> None:
-        """A control frame came."""
+    def heard(self, session: Session, frames: int) -> None:
+        """The socket brought something: so many frames, or a part of one."""
         ...
 
     def gone(self, session: Session, by_client: bool) -> None: ...
@@ -84,7 +97,9 @@ class Host(Protocol):
 
     def count_fault(self) -> None: ...
 
-    def http_handler(self) -> asyncio.Protocol: ...
+    def http_handler(self) -> asyncio.Protocol | None:
+        """Who goes on with a socket that speaks HTTP; None: there are too many."""
+        ...
 
 
 class Connection(asyncio.Protocol):
@@ -94,10 +109,12 @@ class Connection(asyncio.Protocol):
     to WebSocket, or for good to the HTTP library. Faults of ours end this one connection.
     """
 
-    __slots__ = ("_head", "_host", "_reader", "_session", "_transport")
+    __slots__ = ("_head", "_host", "_ip", "_reader", "_session", "_transport")
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._ip: str | None = None
+        """Under which this socket is counted; None: it is not."""
         self._transport: asyncio.Transport | None = None
         self._head: bytes | None = b""
         """What came before the upgrade; None once the connection is WebSocket or HTTP."""
@@ -108,6 +125,10 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if not self._count(self._host.peer_of(transport.get_extra_info("peername"))):
+            self._head = None
+            self._turn_away(b"503 Service Unavailable\r\nRetry-After: 5")
+            return
         self._host.watch(self)
 
     def data_received(self, data: bytes) -> None:
@@ -121,6 +142,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self._host.unwatch(self)
+        self._uncount()
         session, self._session = self._session, None
         ws = self._parser
         if ws is not None:
@@ -185,6 +207,10 @@ class Connection(asyncio.Protocol):
             return
         self._host.unwatch(self)
         handler = self._host.http_handler()
+        if handler is None:
+            self._turn_away(b"503 Service Unavailable\r\nRetry-After: 5")
+            return
+        self._uncount()
         transport.set_protocol(handler)
         handler.connection_made(transport)
         handler.data_received(head)
@@ -207,7 +233,9 @@ class Connection(asyncio.Protocol):
             self._answer(handshake, response)
             return
         try:
-            opening = self._host.opening_of(request)
+            opening = self._host.opening_of(request, self._up().get_extra_info("peername"))
+            if opening.ip != self._ip and not self._count(opening.ip):
+                raise Refused(Code.OVERLOADED, "too many connections from there", retry_after_ms=5_000)
         except Refused as refused:
             self._refuse(handshake, refused)
             return
@@ -237,7 +265,7 @@ class Connection(asyncio.Protocol):
         self._session = session
         limit_bytes = _HARD_LIMIT_FACTOR * self._host.max_frame_bytes
         parser = WebSocket(Side.SERVER, state=WebSocketState.OPEN, max_size=limit_bytes, logger=_quiet)
-        self._reader = FrameReader(parser, limit_bytes)
+        self._reader = FrameReader(parser, limit_bytes, self._host.max_fragments)
         transport.set_write_buffer_limits(high=self._host.outbox_bytes // 2)
         transport.write(response.serialize() + session.outbox.take())
         transport.resume_reading()
@@ -275,8 +303,8 @@ class Connection(asyncio.Protocol):
             return
         messages = reader.feed(data)
         session = self._session
-        if session is not None and not messages:
-            self._host.heard(session)
+        if session is not None:
+            self._host.heard(session, max(1, len(messages) + reader.odd))
         for message, text in messages:
             if session is None or session.closing is not None:
                 break
@@ -297,6 +325,19 @@ class Connection(asyncio.Protocol):
         ws.send_close(int(code), code.text)
         transport.write(b"".join(ws.data_to_send()))
         self._host.watch(self)
+
+    def _count(self, ip: str) -> bool:
+        """Count this socket under another ip than before. False: there are too many from there."""
+        self._uncount()
+        if not self._host.enter(ip):
+            return False
+        self._ip = ip
+        return True
+
+    def _uncount(self) -> None:
+        ip, self._ip = self._ip, None
+        if ip is not None:
+            self._host.leave(ip)
 
     def _fault(self, error: Exception) -> None:
         """A fault of ours: counted, logged, and the end of this connection only."""

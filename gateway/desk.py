@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 
 from gateway.directory import Directory
 from gateway.history import HistoryService
+from gateway.limits.guard import Guard
 from gateway.metrics import Metrics
 from gateway.pulse import Pulse
 from gateway.reading import Reading
@@ -75,6 +76,7 @@ class Services:
         reading: Reading,
         typing_notes: TypingNotes,
         watching: Watching,
+        guard: Guard,
     ) -> None:
         self.uplink = uplink
         self.pulse = pulse
@@ -85,6 +87,7 @@ class Services:
         self.reading = reading
         self.typing_notes = typing_notes
         self.watching = watching
+        self.guard = guard
 
 
 class Desk:
@@ -140,7 +143,8 @@ class Desk:
 
     def _submit(self, session: Session, frame: Said | Change) -> None:
         check_role(frame, session.principal.is_server)
-        self._services.uplink.admit(session.principal)
+        conversation_id = "" if is_request(frame) else cast(Said, frame).conversation_id
+        self._services.guard.admit_send(session.principal, session.ip, conversation_id)
         session.admit_send()
         author = Author(session.user_id, session.rules.gateway_id, session.id)
         inbound = inbound_of(frame, author, self._clock.now_ms())

@@ -22,22 +22,38 @@ _WHOLE_TEXT: Final = 0x81
 _WHOLE: Final = (_WHOLE_TEXT, 0x82)
 _MASKED: Final = 0x80
 _MASK_BYTES: Final = 4
+_TOO_MANY_FRAGMENTS: Final = 1008
 
 
 class FrameReader:
     """Bytes in, messages out, in order.
 
     `parser` always stands between two frames, except while `_due` bytes of one are still to come;
-    a header that is cut waits in `_rest`. Limits: those of the parser, also for fragments.
+    a header that is cut waits in `_rest`. Limits: those of the parser, also for
+    fragments together; and `max_fragments` of one message (1008).
     """
 
-    __slots__ = ("_due", "_fragments", "_limit_bytes", "_rest", "_text", "parser")
+    __slots__ = (
+        "_due",
+        "_fragment_count",
+        "_fragments",
+        "_limit_bytes",
+        "_max_fragments",
+        "_rest",
+        "_text",
+        "odd",
+        "parser",
+    )
 
-    def __init__(self, parser: Protocol, limit_bytes: int) -> None:
+    def __init__(self, parser: Protocol, limit_bytes: int, max_fragments: int) -> None:
         if parser.side is not Side.SERVER:
             raise ValueError("frames of clients are read by a server")
         self.parser = parser
         self._limit_bytes = limit_bytes
+        self._max_fragments = max_fragments
+        self._fragment_count = 0
+        self.odd = 0
+        """Frames of the last `feed` that were not a whole message each: fragments, pings, closes."""
         self._due = 0
         self._rest = b""
         self._fragments: bytearray | None = None
@@ -46,6 +62,7 @@ class FrameReader:
     def feed(self, data: bytes) -> list[tuple[bytes, bool]]:
         """The messages that are complete now, each with whether it came as text."""
         messages: list[tuple[bytes, bool]] = []
+        self.odd = 0
         if self._rest:
             data, self._rest = self._rest + data, b""
         position, size = 0, len(data)
@@ -76,6 +93,7 @@ class FrameReader:
         self.parser.receive_data(data)
         for event in self.parser.events_received():
             frame = cast(Frame, event)
+            self.odd += 1
             if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
                 self._assemble(frame, messages)
 
@@ -85,9 +103,13 @@ class FrameReader:
             self._fragments = bytearray()
             self._text = frame.opcode is Opcode.TEXT
         self._fragments += frame.data
-        if frame.fin:
+        self._fragment_count += 1
+        if self._fragment_count > self._max_fragments:
+            self.parser.fail(_TOO_MANY_FRAGMENTS, "too many fragments")
+        elif frame.fin:
             messages.append((bytes(self._fragments), self._text))
             self._fragments = None
+            self._fragment_count = 0
 
 
 def _bounds(data: bytes, position: int) -> tuple[int, int]:

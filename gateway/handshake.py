@@ -31,6 +31,8 @@ class Opening(msgspec.Struct, frozen=True):
     resume: str
     codec: FrameCodec
     subprotocol: str | None
+    ip: str = ""
+    """Of the client, as limits name it."""
 
 
 def read_opening(path: str, headers: Headers) -> Opening:

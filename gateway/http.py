@@ -17,6 +17,8 @@ from gateway.http_answers import converted, errors, fields_of, fields_with_key, 
 from gateway.http_call import HttpCalls
 from gateway.hub import Hub
 from gateway.kicks import Kicks
+from gateway.limits.client_address import client_address
+from gateway.limits.guard import Guard
 from gateway.metrics import Metrics
 from gateway.pages import Pages
 from gateway.progress import Progress
@@ -61,6 +63,7 @@ class HttpParts:
     pages: Pages
     metrics: Metrics
     clock: Clock
+    guard: Guard
 
 
 class Http:
@@ -115,7 +118,7 @@ class Http:
     async def _send(self, request: web.Request) -> web.Response:
         principal = self._principal(request)
         frame = converted(await fields_with_key(request), Send)
-        end = await self._parts.calls.submit(principal, frame, self._traceparent(request))
+        end = await self._parts.calls.submit(principal, self._ip(request), frame, self._traceparent(request))
         if isinstance(end, Rejected):
             return json_answer(end, _CODES[end.code].http_status)
         return json_answer(end, 200 if isinstance(end, Sent) else 202)
@@ -124,7 +127,7 @@ class Http:
         principal = self._principal(request)
         frame = converted(await fields_of(request), GroupCreate)
         check_role(frame, principal.is_server)
-        end = await self._parts.calls.submit(principal, frame)
+        end = await self._parts.calls.submit(principal, self._ip(request), frame)
         if isinstance(end, Sent):
             return json_answer(Ok(conversation_id=end.conversation_id), 200)
         if isinstance(end, Rejected):
@@ -179,4 +182,10 @@ class Http:
         token = bearer_token(request.headers.get("Authorization"))
         if token is None:
             raise Refused(Code.BAD_TOKEN)
-        return self._parts.verifier.verify(token, self._parts.clock.now_ms())
+        principal = self._parts.verifier.verify(token, self._parts.clock.now_ms())
+        self._parts.guard.admit_call(principal, self._ip(request))
+        return principal
+
+    def _ip(self, request: web.Request) -> str:
+        forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))
+        return client_address(request.remote or "", forwarded, self._parts.settings.trusted_networks)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, cast
 
 from gateway.answers import refused_frame, sent_frame
 from gateway.auth import Principal
 from gateway.health import Health
 from gateway.hub import Hub
-from gateway.requests import Announcement, Author, Change, Said, inbound_of
+from gateway.limits.guard import Guard
+from gateway.limits.priority import Priority
+from gateway.requests import Announcement, Author, Change, Said, inbound_of, is_request
 from gateway.uplink import Uplink
 from infra.clock import Clock
 from schemas.codes import Code
@@ -64,20 +66,34 @@ class HttpCall:
 class HttpCalls:
     """Gives requests to the log, each under a session id of its own: its answer reaches nobody else."""
 
-    def __init__(self, gateway_id: str, hub: Hub, uplink: Uplink, health: Health, clock: Clock) -> None:
+    def __init__(
+        self, gateway_id: str, hub: Hub, uplink: Uplink, guard: Guard, health: Health, clock: Clock
+    ) -> None:
         self._gateway_id = gateway_id
         self._hub = hub
         self._uplink = uplink
+        self._guard = guard
         self._health = health
         self._clock = clock
 
+    def _admit(self, principal: Principal, ip: str, frame: Said | Change | Announcement) -> None:
+        if isinstance(frame, Announcement):
+            self._guard.admit_send(principal, ip, frame.conversation_id, Priority.BROADCAST)
+        else:
+            conversation_id = "" if is_request(frame) else cast(Said, frame).conversation_id
+            self._guard.admit_send(principal, ip, conversation_id)
+
     async def submit(
-        self, principal: Principal, frame: Said | Change | Announcement, traceparent: str | None = None
+        self,
+        principal: Principal,
+        ip: str,
+        frame: Said | Change | Announcement,
+        traceparent: str | None = None,
     ) -> Sent | Rejected | Accepted:
         """How it ended, or `Accepted` after `SENT_WAIT_S`. Raises `Refused` for what was not taken."""
         if self._health.draining:
             raise Refused(Code.UNAVAILABLE, retry_after_ms=1_000)
-        self._uplink.admit(principal)
+        self._admit(principal, ip, frame)
         if len(self._hub.callers) >= MAX_CALLS:
             raise Refused(Code.OVERLOADED, retry_after_ms=1_000)
         author = Author(principal.user_id, self._gateway_id, new_name())

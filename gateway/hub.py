@@ -89,6 +89,8 @@ class Hub:
         """Told which user's devices changed somewhere, for those who watch him here."""
         self.drain_ordered: Callable[[CloseOrder], None] = _unheeded
         """Told that this gateway is to be drained, or to take clients again."""
+        self.ended: Callable[[int, int], None] = _nobody
+        """Told how many sends of one session or request got their place, and when the last had come in."""
         self._users: dict[str, tuple[Session, ...]] = {}
         self._metrics = metrics
 
@@ -207,6 +209,9 @@ class Hub:
                 caller.sent(message.record)
             elif session is not None:
                 session.sent(message.record)
+        own = len(messages) - len(others)
+        if own and (session is not None or caller is not None):
+            self.ended(own, messages[-1].record.received_at_ms)
         if session is not None and others:
             session.deliver(Delivery(others, now))
 
@@ -257,6 +262,10 @@ def _unwatched(_: str) -> None:
 
 def _unheeded(_: CloseOrder) -> None:
     """Nobody obeys."""
+
+
+def _nobody(count: int, received_at_ms: int) -> None:
+    """Until somebody wants to know."""
 
 
 def _joined(event: GroupEvent | MemberEvent) -> list[str]:

@@ -10,6 +10,7 @@ import structlog
 from gateway.auth import TokenVerifier
 from gateway.handshake import Opening
 from gateway.hub import Hub
+from gateway.limits.guard import Guard
 from gateway.metrics import Metrics
 from gateway.presence import Presence
 from gateway.room import Room
@@ -53,6 +54,7 @@ class Lobby:
         clock: Clock,
         metrics: Metrics,
         room: Room,
+        guard: Guard,
     ) -> None:
         self._hub = hub
         self._presence = presence
@@ -61,6 +63,7 @@ class Lobby:
         self._clock = clock
         self._metrics = metrics
         self._room = room
+        self._guard = guard
         self._sweeping: Iterator[Session] = iter(())
         self.draining = False
 
@@ -69,11 +72,14 @@ class Lobby:
         principal = self._verifier.verify(opening.token, self._clock.now_ms())
         if self.draining:
             raise Refused(Code.UNAVAILABLE, "this gateway is being drained", retry_after_ms=1_000)
+        self._guard.meet(principal, opening.ip)
         session = self._resumable(opening, principal.user_id)
         if session is not None:
             session.principal = principal
+            session.ip = opening.ip
             return session
         self._room.check()
+        self._guard.admit_session(principal, opening.device_id)
         for old in self._hub.of_device(principal.user_id, opening.device_id):
             old.close(CloseCode.REPLACED)
         session = Session(
@@ -86,6 +92,7 @@ class Lobby:
             self._hub.touched,
             self._clock.monotonic(),
         )
+        session.ip = opening.ip
         session.since_ms = self._clock.now_ms()
         session.progress.announced_ms = consumed_ms
         await self._register(session)

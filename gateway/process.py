@@ -12,6 +12,7 @@ from infra.clock import SystemClock
 from infra.kafka import KafkaBus, ensure_topics
 from infra.lifecycle import released
 from infra.redis import RedisRouteTable
+from infra.redis_limits import RedisSharedLimits
 from infra.settings import Settings
 from infra.telemetry.start import start_tracing
 from schemas.topics import outbound_topic
@@ -31,8 +32,11 @@ class GatewayProcess:
         self._bus = KafkaBus(settings, client_id=settings.gateway_id)
         self._routes = RedisRouteTable(settings, clock)
         self._history = CassandraHistory(settings)
+        self._limits = RedisSharedLimits(settings)
         self._tracing = start_tracing(settings, "im-gateway", settings.gateway_id)
-        self._gateway = GatewayServer(settings, self._bus, self._routes, self._history, clock, self._tracing)
+        self._gateway = GatewayServer(
+            settings, self._bus, self._routes, self._history, self._limits, clock, self._tracing
+        )
 
     async def startup(self) -> None:
         await ensure_topics(self._settings, (outbound_topic(self._settings.gateway_id),))
@@ -51,6 +55,8 @@ class GatewayProcess:
 
     async def shutdown(self) -> None:
         await self._gateway.shutdown()
-        await asyncio.gather(self._bus.shutdown(), self._routes.shutdown(), self._history.shutdown())
+        await asyncio.gather(
+            self._bus.shutdown(), self._routes.shutdown(), self._history.shutdown(), self._limits.shutdown()
+        )
         if self._tracing is not None:
             await asyncio.to_thread(self._tracing.shutdown)

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import structlog
 from aiohttp import web
 from websockets.http11 import Request
@@ -29,6 +30,11 @@ from gateway.http_call import HttpCalls
 from gateway.hub import Hub
 from gateway.inbox import InboxReader
 from gateway.kicks import Kicks
+from gateway.limits.client_address import client_address, is_trusted
+from gateway.limits.exchange import Exchange
+from gateway.limits.guard import Guard
+from gateway.limits.metrics import LimitMetrics
+from gateway.limits.watch import Watch
 from gateway.lobby import SWEEP_S, Lobby
 from gateway.metrics import Metrics
 from gateway.missed import Missed
@@ -42,13 +48,12 @@ from gateway.room import Room
 from gateway.session import Session, State
 from gateway.session_rules import SessionRules
 from gateway.sync import SyncService
-from gateway.throttle import SendLimiter, send_rate
 from gateway.typing_notes import TypingNotes
 from gateway.uplink import Uplink
 from gateway.watching import Watching
 from infra.announcing import keep_announced, reachable_address
 from infra.clock import Clock
-from infra.ports import Announced, Bus, GatewayNotice, HistoryStore, RouteTable
+from infra.ports import Announced, Bus, GatewayNotice, HistoryStore, RouteTable, SharedLimits
 from infra.settings import Settings
 from infra.telemetry.loop_lag import watch_loop
 from schemas.codes import CloseCode
@@ -66,6 +71,7 @@ log = structlog.get_logger(__name__)
 
 OPEN_TIMEOUT_S: Final = 5.0
 _KEEP_ALIVE_S: Final = 30.0
+_MAX_HTTP_SOCKETS: Final = 4_000
 _DRAIN_S: Final = 10.0
 _DRAIN_SESSIONS_PER_S: Final = 2_000
 _DRAIN_PAUSE_S: Final = 0.05
@@ -84,6 +90,7 @@ class GatewayServer:
         bus: Bus,
         routes: RouteTable,
         history: HistoryStore,
+        shared: SharedLimits,
         clock: Clock,
         tracing: Tracing | None = None,
     ) -> None:
@@ -92,13 +99,31 @@ class GatewayServer:
         secret = settings.auth_secret.get_secret_value()
         self._settings = settings
         self._clock = clock
+        self._trusted = settings.trusted_networks
         self.max_frame_bytes = settings.max_frame_bytes
         self.outbox_bytes = settings.outbox_bytes
+        self.max_fragments = settings.max_fragments
         self.metrics = metrics = Metrics()
         self.hub = hub = Hub(metrics)
         page_bytes = settings.outbox_bytes // 2
-        limiter = SendLimiter(send_rate(settings))
-        self._uplink = Uplink(bus, limiter, clock, metrics, settings.publish_timeout_s, self.flush, tracing)
+        boot_id = new_name()
+        limit_metrics = LimitMetrics(metrics.registry)
+        self.guard = guard = Guard(settings, hub, clock, limit_metrics)
+        hub.ended = self._ended
+        self._uplink = Uplink(
+            bus,
+            clock,
+            metrics,
+            settings.publish_timeout_s,
+            self.flush,
+            settings.backlog_records,
+            settings.backlog_bytes,
+            tracing,
+        )
+        self._watch = Watch(guard.admission, lambda: self._uplink.backlog, clock, limit_metrics)
+        self._exchange = Exchange(
+            shared, routes, guard, clock, limit_metrics, settings.gateway_id, boot_id, self.flush
+        )
         topic = outbound_topic(settings.gateway_id).name
         self._downlink = Downlink(bus, topic, hub, clock, metrics, self.flush, tracing)
         self._room = Room(settings, hub, clock)
@@ -112,7 +137,7 @@ class GatewayServer:
             self._comings,
             clock,
             settings.gateway_id,
-            new_name(),
+            boot_id,
             settings.lease_s,
             self._notice,
             self.flush,
@@ -132,12 +157,13 @@ class GatewayServer:
             Reading(routes, history, inbox, self._receipts),
             TypingNotes(routes, history, bus),
             self._watching,
+            guard,
         )
         self._desk = Desk(services, clock, metrics, self.flush)
         self._revocations = Revocations(bus, hub, clock, settings.token_life_s, self.flush)
         verifier = TokenVerifier(secret, self._revocations.before_ms)
         rules = SessionRules.of(settings)
-        self._lobby = Lobby(hub, self._presence, verifier, rules, clock, metrics, self._room)
+        self._lobby = Lobby(hub, self._presence, verifier, rules, clock, metrics, self._room, guard)
         self.health = Health(
             bus, routes, history, self._presence, self._downlink, clock, settings.partitions, metrics
         )
@@ -151,7 +177,7 @@ class GatewayServer:
                 settings=settings,
                 secret=secret,
                 hub=hub,
-                calls=HttpCalls(settings.gateway_id, hub, self._uplink, self.health, clock),
+                calls=HttpCalls(settings.gateway_id, hub, self._uplink, guard, self.health, clock),
                 kicks=Kicks(bus, routes, self._revocations),
                 watching=self._watching,
                 bus=bus,
@@ -163,6 +189,7 @@ class GatewayServer:
                 pages=Pages(Path(__file__).parent / "web"),
                 metrics=metrics,
                 clock=clock,
+                guard=guard,
             )
         )
         self._runner = web.AppRunner(http.application(), access_log=None, keepalive_timeout=_KEEP_ALIVE_S)
@@ -198,6 +225,8 @@ class GatewayServer:
                 self._watching.run(),
                 self._receipts.run(),
                 self.health.run(),
+                self._watch.run(),
+                self._exchange.run(),
                 self._sweep(),
                 watch_loop(),
             )
@@ -300,10 +329,22 @@ class GatewayServer:
     def unwatch(self, connection: Connection) -> None:
         self._watched.pop(connection, None)
 
-    def opening_of(self, request: Request) -> Opening:
+    def enter(self, ip: str) -> bool:
+        return self.guard.enter(ip)
+
+    def leave(self, ip: str) -> None:
+        self.guard.sockets.leave(ip)
+
+    def peer_of(self, address: object) -> str:
+        ip = self._client_ip(address, "")
+        return "" if is_trusted(ip, self._trusted) else ip
+
+    def opening_of(self, request: Request, address: object) -> Opening:
         headers = request.headers
         check_origin(headers.get("Origin"), headers.get("Host"), self._settings.allowed_origins)
-        return read_opening(request.path, headers)
+        opening = read_opening(request.path, headers)
+        forwarded = ",".join(headers.get_all("X-Forwarded-For"))
+        return msgspec.structs.replace(opening, ip=self._client_ip(address, forwarded))
 
     async def admit(self, opening: Opening) -> Session:
         return await self._lobby.admit(opening, self._pulse.consumed_ms)
@@ -317,8 +358,8 @@ class GatewayServer:
     def frame(self, session: Session, data: bytes, text: bool) -> None:
         self._desk.frame(session, data, text)
 
-    def heard(self, session: Session) -> None:
-        session.heard_at = self._clock.monotonic()
+    def heard(self, session: Session, frames: int) -> None:
+        session.hear(frames, self._clock.monotonic())
 
     def gone(self, session: Session, by_client: bool) -> None:
         self._lobby.gone(session, by_client)
@@ -346,8 +387,15 @@ class GatewayServer:
     def count_fault(self) -> None:
         self.metrics.unexpected.inc()
 
-    def http_handler(self) -> asyncio.Protocol:
+    def http_handler(self) -> asyncio.Protocol | None:
         server = self._runner.server
         if server is None:
             raise Unavailable("the gateway is not listening")
-        return server()
+        return server() if len(server.connections) < _MAX_HTTP_SOCKETS else None
+
+    def _client_ip(self, address: object, forwarded: str) -> str:
+        peer = address[0] if isinstance(address, tuple) else ""
+        return client_address(peer, forwarded, self._trusted)
+
+    def _ended(self, count: int, received_at_ms: int) -> None:
+        self.guard.admission.ended(count, self._clock.now_ms() - received_at_ms)

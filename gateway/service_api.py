@@ -100,7 +100,7 @@ class ServiceApi:
             conversation_id=conversation_id, client_msg_id=ask.client_msg_id, content=ask.content
         )
         try:
-            return await self._calls.submit(principal, said)
+            return await self._calls.submit(principal, "", said)
         except Refused as refused:
             return refused_frame(ask.client_msg_id, conversation_id, refused)
 

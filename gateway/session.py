@@ -15,7 +15,7 @@ from gateway.auth import LEEWAY_MS, Principal
 from gateway.outbox import Outbox
 from gateway.progress import Progress
 from gateway.session_rules import SessionRules
-from gateway.throttle import PATIENCE, TokenBucket
+from gateway.throttle import PATIENCE, UNLIMITED, TokenBucket
 from gateway.waiting import Waiting
 from gateway.wire import Delivery, frame_bytes
 from schemas.codes import CloseCode, Code
@@ -42,6 +42,7 @@ __all__ = ["TRANSITIONS", "Session", "State"]
 
 _OFFENCES: Final = frozenset({Code.BAD_FRAME, Code.FRAME_TOO_LARGE, Code.UNKNOWN_TYPE})
 _SAID_TYPES: Final = frozenset(str(f.__struct_config__.tag) for f in (Send, Recall, Edit, React))
+_FULL_MS: Final = 500
 _RESUMABLE: Final = frozenset({CloseCode.HEARTBEAT_LOST, CloseCode.DRAIN})
 
 
@@ -76,6 +77,7 @@ class Session:
     """
 
     __slots__ = (
+        "_frames_full_at",
         "_patience",
         "_requests",
         "_touched",
@@ -85,6 +87,7 @@ class Session:
         "device_id",
         "heard_at",
         "id",
+        "ip",
         "link",
         "outbox",
         "platform",
@@ -110,6 +113,8 @@ class Session:
         now: float,
     ) -> None:
         self.id = session_id
+        self.ip = ""
+        """From where it was opened, as limits name it."""
         self.principal = principal
         self.device_id = device_id
         self.platform = platform
@@ -129,6 +134,7 @@ class Session:
         """The connection that carries this session now."""
         self.progress = Progress()
         self._touched = touched
+        self._frames_full_at = now
         self._requests: TokenBucket | None = None
         self._patience: TokenBucket | None = None
 
@@ -148,6 +154,18 @@ class Session:
             raise Refused(Code.BAD_FRAME, f"{self.codec.subprotocol} is spoken in {form} frames")
         return self.codec.parse_client(data)
 
+    def hear(self, frames: int, now: float) -> None:
+        """The socket brought something; `frames` counts fragments and pings too. Too many: closed with 4503.
+
+        The generic cell rate algorithm: one number a session, and idle ones cost nothing."""
+        self.heard_at = now
+        rate = self.rules.frames
+        if rate is UNLIMITED or self.principal.is_server:
+            return
+        self._frames_full_at = max(self._frames_full_at, now) + frames / rate.per_s
+        if self._frames_full_at - now > rate.burst / rate.per_s:
+            self.close(CloseCode.PROTOCOL_ERROR)
+
     def admit_request(self, now: float) -> None:
         """Count a request that is answered from a store. Raises `Refused` above the rate."""
         if self.principal.is_server:
@@ -160,7 +178,7 @@ class Session:
     def admit_send(self) -> None:
         """Whether one more send may wait for its `accepted`. Raises `Refused` with OVERLOADED."""
         if self.waiting.is_full(self.rules.limits.max_inflight):
-            raise Refused(Code.OVERLOADED)
+            raise Refused(Code.OVERLOADED, retry_after_ms=_FULL_MS)
 
     def acknowledge(self, n: int) -> list[Delivery]:
         """The client has everything up to `n`. Raises `Refused` for an `n` that was never sent."""

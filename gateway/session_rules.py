@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.throttle import Rate, request_rate
+from gateway.throttle import Rate, frame_rate, request_rate
 from infra.settings import Settings
 from schemas.frames import Limits
 
@@ -25,6 +25,7 @@ class SessionRules:
     outbox_bytes: int
     unacked_bytes: int
     requests: Rate
+    frames: Rate
 
     @classmethod
     def of(cls, settings: Settings) -> SessionRules:
@@ -45,4 +46,5 @@ class SessionRules:
             outbox_bytes=settings.outbox_bytes,
             unacked_bytes=4 * settings.outbox_bytes,
             requests=request_rate(settings),
+            frames=frame_rate(settings),
         )

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final
 
 from infra.settings import Settings
 
-__all__ = ["PATIENCE", "UNLIMITED", "Rate", "SendLimiter", "TokenBucket", "request_rate", "send_rate"]
-
-_MAX_USERS: Final = 100_000
+__all__ = ["PATIENCE", "UNLIMITED", "Rate", "TokenBucket", "frame_rate", "request_rate", "send_rate"]
 
 
 class Rate:
@@ -39,6 +36,11 @@ def request_rate(settings: Settings) -> Rate:
     return rate if rate is UNLIMITED else Rate(2 * rate.per_s, 2 * rate.burst)
 
 
+def frame_rate(settings: Settings) -> Rate:
+    """Frames of one connection, whatever is in them."""
+    return UNLIMITED if settings.limits == "off" else Rate(settings.frames_per_s, settings.frame_burst)
+
+
 class TokenBucket:
     """A bucket that starts full. `take` costs the same whatever time has passed."""
 
@@ -58,25 +60,3 @@ class TokenBucket:
             self._tokens -= cost
             return 0
         return 1 + int(1000 * (cost - self._tokens) / rate.per_s)
-
-
-class SendLimiter:
-    """One bucket per user, for all sessions and HTTP requests on this gateway; bounded, latest users kept."""
-
-    def __init__(self, rate: Rate, max_users: int = _MAX_USERS) -> None:
-        self._rate = rate
-        self._max_users = max_users
-        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
-
-    def take(self, user_id: str, now: float) -> int:
-        """Count one send: 0, or in how many milliseconds to try again."""
-        if self._rate is UNLIMITED:
-            return 0
-        bucket = self._buckets.get(user_id)
-        if bucket is None:
-            bucket = self._buckets[user_id] = TokenBucket(self._rate, now)
-            if len(self._buckets) > self._max_users:
-                self._buckets.popitem(last=False)
-        else:
-            self._buckets.move_to_end(user_id)
-        return bucket.take(self._rate, now)

@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 
-from gateway.auth import Principal
 from gateway.hub import Caller
 from gateway.metrics import Metrics
-from gateway.throttle import SendLimiter
 from infra.clock import Clock
 from infra.ports import Bus, Outgoing
 from schemas.codec import INBOUND
@@ -34,8 +32,7 @@ __all__ = ["Submission", "Uplink"]
 
 log = structlog.get_logger(__name__)
 
-MAX_PENDING: Final = 50_000
-"""Records of all connections that wait for the log; above it sends are refused with 1302."""
+_FULL_MS: Final = 1_000
 _ROOM_BYTES: Final = 1_024
 _RETRY_S: Final = 0.2
 
@@ -66,38 +63,39 @@ class Uplink:
 
     Promise: `accepted` means the log has it; a refusal (1303) means the log does not have it, for
     sure. While an outcome is unknown the same records, with the same ids, are sent again in the
-    same order and nobody is told anything. Limits: `MAX_PENDING` records, and a lane whose flight
-    is out for longer than `publish_timeout_s` takes no more (1303).
+    same order and nobody is told anything. Limits: `max_records` and `max_bytes` of all connections
+    (1302), and a lane whose flight is out for longer than `publish_timeout_s` takes no more (1303).
     `told` is called after sessions were given answers.
     """
 
     def __init__(
         self,
         bus: Bus,
-        limiter: SendLimiter,
         clock: Clock,
         metrics: Metrics,
         publish_timeout_s: float,
         told: Callable[[], None],
+        max_records: int = 50_000,
+        max_bytes: int = 67_108_864,
         tracing: Tracing | None = None,
     ) -> None:
         self._tracing = tracing
         self._bus = bus
-        self._limiter = limiter
         self._clock = clock
         self._metrics = metrics
         self._publish_timeout_s = publish_timeout_s
         self._told = told
         self._lanes: dict[int, _Lane] = {}
+        self._max_records = max_records
+        self._max_bytes = max_bytes
         self._pending = 0
+        self._pending_bytes = 0
         metrics.uplink_pending.set_function(lambda: self._pending)
 
-    def admit(self, principal: Principal) -> None:
-        """Count a send of this user. Raises `Refused` (1301) above the rate; `server` has none."""
-        if principal.is_server:
-            return
-        if wait_ms := self._limiter.take(principal.user_id, self._clock.monotonic()):
-            raise Refused(Code.RATE_LIMITED, retry_after_ms=wait_ms)
+    @property
+    def backlog(self) -> tuple[int, int]:
+        """Records that wait for the log, and their bytes."""
+        return self._pending, self._pending_bytes
 
     def submit(self, caller: Caller, inbound: Inbound, traceparent: str | None = None) -> None:
         """Take a record. Raises `Refused` without taking it when it is too large or too much is waiting.
@@ -107,8 +105,8 @@ class Uplink:
         value = INBOUND.encode(inbound)
         if len(value) > MAX_RECORD_BYTES - _ROOM_BYTES:
             raise Refused(Code.FRAME_TOO_LARGE)
-        if self._pending >= MAX_PENDING:
-            raise Refused(Code.OVERLOADED)
+        if self._pending >= self._max_records or self._pending_bytes + len(value) > self._max_bytes:
+            raise Refused(Code.OVERLOADED, "too many records wait for the log", retry_after_ms=_FULL_MS)
         key = inbound.conversation_id
         partition = self._bus.partition_for(key)
         lane = self._lanes.get(partition)
@@ -125,6 +123,7 @@ class Uplink:
         record = Outgoing(INBOUND_TOPIC, partition, value, key.encode(), headers)
         lane.pending.append(Submission(caller, inbound, record, hop))
         self._pending += 1
+        self._pending_bytes += len(value)
 
     async def flush(self, timeout_s: float) -> bool:
         """Wait until nothing is under way; False when that takes longer than the timeout."""
@@ -150,6 +149,7 @@ class Uplink:
                 self._metrics.publish_s.observe(self._clock.monotonic() - lane.flying_since, len(flight))
                 lane.flying_since = 0.0
                 self._pending -= len(flight)
+                self._pending_bytes -= sum(len(s.record.value or b"") for s in flight)
                 self._answer(flight, refused)
         finally:
             lane.task = None

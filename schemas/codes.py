@@ -37,6 +37,7 @@ class Code(IntEnum):
     OVERLOADED = 1302, "too many sends are waiting for their answer", True, 503
     UNAVAILABLE = 1303, "the service cannot keep messages right now", True, 503
     BAD_TOKEN = 1401, "the token is missing, wrong or expired", False, 401
+    SUSPENDED = 1402, "this user or address is suspended", True, 403
 
     @property
     def wire_name(self) -> str:

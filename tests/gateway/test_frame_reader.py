@@ -18,7 +18,7 @@ def a_parser() -> Protocol:
 
 
 def a_reader() -> FrameReader:
-    return FrameReader(a_parser(), LIMIT)
+    return FrameReader(a_parser(), LIMIT, 1_000)
 
 
 def masked(opcode: Opcode, data: bytes, fin: bool = True) -> bytes:

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.auth import Principal
 from gateway.metrics import Metrics
-from gateway.throttle import Rate, SendLimiter
 from gateway.uplink import Uplink
 from infra.clock import ManualClock
 from infra.memory.bus import MemoryBus
@@ -20,8 +18,6 @@ from schemas.errors import BadInput, OutcomeUnknown, Refused, Unavailable
 from schemas.topics import INBOUND as TOPIC
 from tests.builders import an_inbound
 from tests.gateway.makers import a_session, opened, written
-
-UNLIMITED = SendLimiter(Rate(1e9, 1e9))
 
 
 class Outages(MemoryBus):
@@ -46,7 +42,7 @@ class Outages(MemoryBus):
 
 
 def an_uplink(bus: MemoryBus, clock: ManualClock | None = None) -> Uplink:
-    return Uplink(bus, UNLIMITED, clock or ManualClock(), Metrics(), 10.0, lambda: None)
+    return Uplink(bus, clock or ManualClock(), Metrics(), 10.0, lambda: None)
 
 
 async def submit(uplink: Uplink, count: int) -> list[tuple[str, str]]:
@@ -113,18 +109,6 @@ async def test_a_record_that_is_too_large_is_refused_before_it_is_taken() -> Non
     with pytest.raises(Refused) as refused:
         an_uplink(Outages()).submit(opened(a_session()), an_inbound(text="x" * 1_100_000))
     assert refused.value.code is Code.FRAME_TOO_LARGE
-
-
-def test_users_are_rated_and_the_service_is_not() -> None:
-    """One bucket per user, whatever the session."""
-    uplink = Uplink(Outages(), SendLimiter(Rate(1, 1)), ManualClock(), Metrics(), 10.0, lambda: None)
-    alice, server = Principal("alice", "", "", 1), Principal("app", "server", "", 1)
-    uplink.admit(alice)
-    with pytest.raises(Refused) as refused:
-        uplink.admit(alice)
-    assert refused.value.code is Code.RATE_LIMITED
-    for _ in range(10):
-        uplink.admit(server)
 
 
 async def test_flush_is_bounded() -> None:

@@ -17,6 +17,7 @@ from gateway.server import GatewayServer
 from infra.clock import SystemClock
 from infra.memory.bus import MemoryBus
 from infra.memory.history import MemoryHistory
+from infra.memory.limits import MemorySharedLimits
 from infra.memory.routes import MemoryRouteTable
 from infra.settings import Settings
 from infra.tokens import mint_token
@@ -94,6 +95,7 @@ class World:
         self.bus = MemoryBus(self.settings.partitions, self.clock)
         self.routes = MemoryRouteTable(self.clock)
         self.history = MemoryHistory()
+        self.limits = MemorySharedLimits(self.clock)
         self.path = Path(self.bus, self.routes, self.history, self.clock, self.settings.partitions)
         self._sockets: list[ClientConnection] = []
         self.gateway = self.another(self.settings.gateway_id)
@@ -104,7 +106,7 @@ class World:
 
     def another(self, gateway_id: str) -> GatewayServer:
         settings = self.settings.model_copy(update={"gateway_id": gateway_id})
-        return GatewayServer(settings, self.bus, self.routes, self.history, self.clock)
+        return GatewayServer(settings, self.bus, self.routes, self.history, self.limits, self.clock)
 
     def token(self, user: str, **more: Any) -> str:
         return mint_token(SECRET, user, now_s=self.clock.now_ms() // 1000, **more)
