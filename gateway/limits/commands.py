@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gateway.limits.operations import Operations
+    from infra.ports import SharedLimits
 
 __all__ = ["app"]
 
@@ -44,7 +45,9 @@ def list_suspended(output: Output = None) -> None:
     """
     from dataclasses import asdict
 
-    rows = _do(lambda operations: operations.suspended())
+    from gateway.limits.operations import read_suspended
+
+    rows = _look(read_suspended)
     _print([asdict(row) for row in rows], ("subject", "reason", "since_ms", "left_s"), output)
 
 
@@ -89,7 +92,10 @@ def quota_show(tenant: Tenant, output: Output = None) -> None:
     """
     from dataclasses import asdict
 
-    row = _do(lambda operations: operations.quota(tenant))
+    from gateway.limits.operations import read_quota
+    from infra.settings import load_settings
+
+    row = _look(lambda shared: read_quota(shared, load_settings(), tenant))
     _print([asdict(row)], ("tenant", "per_s", "said_by"), output)
 
 
@@ -115,17 +121,40 @@ def quota_unset(tenant: Tenant) -> None:
     typer.echo(f"the quota of {tenant} is what settings say")
 
 
-def _do(work: Callable[[Operations], Awaitable[Any]]) -> Any:
+def _look(work: Callable[[SharedLimits], Awaitable[Any]]) -> Any:
+    """Only Redis is needed to look."""
     import uvloop
 
-    from gateway.limits.operations import open_operations
+    from infra.redis_limits import RedisSharedLimits
     from infra.settings import load_settings
 
     async def run() -> Any:
-        async with open_operations(load_settings()) as operations:
-            return await work(operations)
+        shared = RedisSharedLimits(load_settings())
+        try:
+            return await work(shared)
+        finally:
+            await shared.shutdown()
 
     return uvloop.run(run())
+
+
+def _do(work: Callable[[Operations], Awaitable[Any]]) -> Any:
+    """A change is said on im.audit, so it needs the log too."""
+    from gateway.limits.operations import Operations
+    from infra.audit import operator_name
+    from infra.clock import SystemClock
+    from infra.kafka import KafkaBus
+    from infra.settings import load_settings
+
+    async def run(shared: SharedLimits) -> Any:
+        bus = KafkaBus(load_settings(), client_id="im-limits")
+        try:
+            await bus.startup()
+            return await work(Operations(shared, bus, SystemClock(), operator_name()))
+        finally:
+            await bus.shutdown()
+
+    return _look(run)
 
 
 def _print(rows: Sequence[dict[str, Any]], columns: Sequence[str], output: Form | None) -> None:

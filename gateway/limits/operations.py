@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +14,15 @@ from infra.settings import Settings
 from schemas.errors import BadInput
 from schemas.ids import is_name
 
-__all__ = ["Operations", "QuotaRow", "SuspendedRow", "open_operations", "parse_span_ms", "subject_of"]
+__all__ = [
+    "Operations",
+    "QuotaRow",
+    "SuspendedRow",
+    "parse_span_ms",
+    "read_quota",
+    "read_suspended",
+    "subject_of",
+]
 
 _UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 LONGEST_MS: Final = 366 * 86_400_000
@@ -41,25 +47,35 @@ class QuotaRow:
     said_by: str
 
 
-class Operations:
-    """The verbs behind `im limits`. Gateways follow within a round of 300 ms."""
+async def read_suspended(shared: SharedLimits) -> list[SuspendedRow]:
+    """Everybody who is suspended, the longest first."""
+    notice = await shared.notice()
+    rows = [
+        SuspendedRow(subject, one.reason, one.since_ms, -(-(one.until_ms - notice.now_ms) // 1000))
+        for subject, one in (notice.suspended or {}).items()
+    ]
+    return sorted(rows, key=lambda row: -row.left_s)
 
-    def __init__(self, shared: SharedLimits, bus: Bus, clock: Clock, settings: Settings, actor: str) -> None:
+
+async def read_quota(shared: SharedLimits, settings: Settings, tenant: str) -> QuotaRow:
+    """What holds for this tenant."""
+    told = (await shared.notice()).quotas or {}
+    of_tenants = settings.quota_of_tenants
+    if tenant in told:
+        return QuotaRow(tenant, told[tenant], "im limits quota set")
+    if tenant in of_tenants:
+        return QuotaRow(tenant, of_tenants[tenant], "IM_TENANT_QUOTAS")
+    return QuotaRow(tenant, float(settings.tenant_quota_per_s), "IM_TENANT_QUOTA_PER_S")
+
+
+class Operations:
+    """What changes something: said on im.audit first. Gateways follow within two rounds of 300 ms."""
+
+    def __init__(self, shared: SharedLimits, bus: Bus, clock: Clock, actor: str) -> None:
         self._shared = shared
         self._bus = bus
         self._clock = clock
-        self._settings = settings
         self._actor = actor
-
-    async def suspended(self) -> list[SuspendedRow]:
-        """Everybody who is suspended, the longest first."""
-        notice = await self._shared.notice()
-        held = notice.suspended or {}
-        rows = [
-            SuspendedRow(subject, one.reason, one.since_ms, -(-(one.until_ms - notice.now_ms) // 1000))
-            for subject, one in held.items()
-        ]
-        return sorted(rows, key=lambda row: -row.left_s)
 
     async def suspend(self, subject: str, for_ms: int) -> None:
         """From now on; sockets of that user or ip are closed with 4501. An end that is later stays."""
@@ -74,42 +90,12 @@ class Operations:
             outcome["was_suspended"] = lifted = await self._shared.lift(subject)
         return lifted
 
-    async def quota(self, tenant: str) -> QuotaRow:
-        """What holds for this tenant; asking changes nothing."""
-        told = (await self._shared.notice()).quotas or {}
-        settings = self._settings
-        if tenant in told:
-            per_s, said_by = told[tenant], "im limits quota set"
-        elif tenant in settings.quota_of_tenants:
-            per_s, said_by = settings.quota_of_tenants[tenant], "IM_TENANT_QUOTAS"
-        else:
-            per_s, said_by = float(settings.tenant_quota_per_s), "IM_TENANT_QUOTA_PER_S"
-        return QuotaRow(tenant, per_s, said_by)
-
     async def set_quota(self, tenant: str, per_s: float | None) -> None:
         """From now on, whatever settings say; None: as they say."""
         if per_s is not None and per_s <= 0:
             raise BadInput("a quota is more than 0 messages a second; `unset` takes it away")
         async with audited(self._bus, self._clock, self._actor, "limits.quota", tenant, {"per_s": per_s}):
             await self._shared.set_quota(tenant, per_s)
-
-
-@asynccontextmanager
-async def open_operations(settings: Settings) -> AsyncIterator[Operations]:
-    """With the real engines, closed at the end."""
-    from infra.audit import operator_name
-    from infra.clock import SystemClock
-    from infra.kafka import KafkaBus
-    from infra.redis_limits import RedisSharedLimits
-
-    clock = SystemClock()
-    bus, shared = KafkaBus(settings, client_id="im-limits"), RedisSharedLimits(settings)
-    await bus.startup()
-    try:
-        yield Operations(shared, bus, clock, settings, operator_name())
-    finally:
-        await bus.shutdown()
-        await shared.shutdown()
 
 
 def subject_of(text: str) -> str:

@@ -86,6 +86,7 @@ class Pace:
             self._calm_since = now
         self._held_back = False
         if least_ms is None:
+            self._rest(now)
             return
         self.delay_ms = least_ms
         expected_ms = least_ms
@@ -117,6 +118,13 @@ class Pace:
             self._bucket = None
         else:
             self._set(self._bucket.per_s * _GROWTH, now)
+
+    def _rest(self, now: float) -> None:
+        """Nothing ended: an outage if anything was asked for, otherwise nobody is there to be paced."""
+        if now - self._calm_since > _CALM_S and not any(window[2] for window in self._windows):
+            self._bucket = None
+            self._standing = 0
+            self.delay_ms = 0.0
 
     def _set(self, per_s: float, now: float) -> None:
         per_s = max(_MIN_PER_S, per_s)

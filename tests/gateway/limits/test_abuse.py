@@ -187,11 +187,11 @@ async def post(world: World, port: int, user: str, **claims: Any) -> int:
 
 async def test_the_sdk_waits_as_told_and_sends_again_in_order() -> None:
     """A client above its rate gets everything through, in its order, by itself."""
-    async with a_world(sends_per_s=20, send_burst=5, pair_send_burst=5) as world:
+    async with a_world(sends_per_s=1, send_burst=2) as world:
         async with Client(f"http://127.0.0.1:{world.gateway.port}", world.token("alice")) as client:
-            tickets = [await client.send("d:alice:bob", f"number {number}") for number in range(15)]
+            tickets = [await client.send("d:alice:bob", f"number {number}") for number in range(5)]
             seqs = [(await ticket.sent()).seq for ticket in tickets]
-        assert seqs == list(range(1, 16))
+        assert seqs == [1, 2, 3, 4, 5]
         assert counted(world, "im_gateway_refused_sends_total", reason="user") > 0
 
 
@@ -246,7 +246,7 @@ async def read_all(reader: asyncio.StreamReader) -> bytes:
 
 
 async def test_a_flood_of_connects_disturbs_nobody() -> None:
-    """2,000 tries of one user from one ip: most are refused with 429, 403 or 503, others are served."""
+    """2,000 tries of one user from one ip: most are refused (429, 403, 503) or cut, others served."""
     async with a_world(ip_connect_burst=50, ip_connects_per_s=10) as world:
         alice = await world.enter("alice", local_addr=("127.0.0.3", 0))
         request = UPGRADE + f"Authorization: Bearer {world.token('eve')}\r\n\r\n".encode()
@@ -260,7 +260,7 @@ async def test_a_flood_of_connects_disturbs_nobody() -> None:
                 writer.transport.abort()
 
         await asyncio.gather(*(try_often(100) for _ in range(20)))
-        assert set(statuses) <= {b"101", b"403", b"429", b"503"}
+        assert set(statuses) <= {b"101", b"403", b"429", b"503", b""}
         assert statuses.count(b"101") < 300
         await alice.say("d:alice:bob", "hi", "m1")
         await alice.until("sent")

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from gateway.limits.operations import Operations, parse_span_ms, subject_of
+from gateway.limits.operations import (
+    Operations,
+    parse_span_ms,
+    read_quota,
+    read_suspended,
+    subject_of,
+)
 from infra.clock import ManualClock
 from infra.memory.bus import MemoryBus
 from infra.memory.limits import MemorySharedLimits
@@ -15,24 +21,28 @@ from schemas.errors import BadInput
 from schemas.topics import AUDIT as AUDIT_TOPIC
 
 
-def an_operator() -> tuple[Operations, MemoryBus, ManualClock]:
-    clock = ManualClock()
-    bus = MemoryBus(1, clock)
-    settings = Settings(auth_secret=SecretStr("x" * 40), tenant_quota_per_s=7, tenant_quotas="acme=500")
-    return Operations(MemorySharedLimits(clock), bus, clock, settings, "olga"), bus, clock
+class Desk:
+    """An operator's, over memory twins."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.bus = MemoryBus(1, self.clock)
+        self.shared = MemorySharedLimits(self.clock)
+        self.operations = Operations(self.shared, self.bus, self.clock, "olga")
 
 
 async def test_a_suspension_is_listed_and_lifted_and_all_of_it_is_on_the_audit_log() -> None:
     """Who did what to whom, before and after."""
-    operations, bus, clock = an_operator()
+    desk = Desk()
+    operations = desk.operations
     await operations.suspend("user:eve", 600_000)
-    clock.advance(10.0)
-    (row,) = await operations.suspended()
+    desk.clock.advance(10.0)
+    (row,) = await read_suspended(desk.shared)
     assert (row.subject, row.reason, row.left_s) == ("user:eve", "operator", 590)
     assert await operations.lift("user:eve")
     assert not await operations.lift("user:eve")
-    assert await operations.suspended() == []
-    said = [AUDIT.decode(record.value) for record in bus.records(AUDIT_TOPIC)]
+    assert await read_suspended(desk.shared) == []
+    said = [AUDIT.decode(record.value) for record in desk.bus.records(AUDIT_TOPIC)]
     assert [(one.actor, one.action, one.target, one.state) for one in said] == [
         ("olga", action, "user:eve", state)
         for action in ("limits.suspend", "limits.lift", "limits.lift")
@@ -42,18 +52,19 @@ async def test_a_suspension_is_listed_and_lifted_and_all_of_it_is_on_the_audit_l
 
 async def test_a_quota_says_where_it_comes_from() -> None:
     """The operator's, the tenant's own setting, or the one for all."""
-    operations, _, _ = an_operator()
-    await operations.set_quota("acme", 12.5)
-    found = [await operations.quota(tenant) for tenant in ("acme", "other")]
+    desk = Desk()
+    settings = Settings(auth_secret=SecretStr("x" * 40), tenant_quota_per_s=7, tenant_quotas="acme=500")
+    await desk.operations.set_quota("acme", 12.5)
+    found = [await read_quota(desk.shared, settings, tenant) for tenant in ("acme", "other")]
     assert [(row.per_s, row.said_by) for row in found] == [
         (12.5, "im limits quota set"),
         (7.0, "IM_TENANT_QUOTA_PER_S"),
     ]
-    await operations.set_quota("acme", None)
-    row = await operations.quota("acme")
+    await desk.operations.set_quota("acme", None)
+    row = await read_quota(desk.shared, settings, "acme")
     assert (row.per_s, row.said_by) == (500.0, "IM_TENANT_QUOTAS")
     with pytest.raises(BadInput):
-        await operations.set_quota("acme", 0.0)
+        await desk.operations.set_quota("acme", 0.0)
 
 
 @pytest.mark.parametrize(

@@ -115,11 +115,20 @@ def test_the_more_are_refused_the_longer_they_are_told_to_wait() -> None:
 
 def test_pacing_ends_when_nothing_had_to_wait_for_a_while() -> None:
     """The crowd is gone: as many as come may send again."""
-    pipeline = run({Priority.DIRECT: 3_000}, 1_000, 10.0, until_s=3.0)
+    pipeline = run({Priority.DIRECT: 3_000}, 1_000, 10.0, until_s=9.0)
     assert pipeline.refused.total() > 0
+    assert pipeline.pace.per_s is not None
     now = 10.0
     while pipeline.pace.per_s is not None and now < 20.0:
+        pipeline.pace.take(Priority.DIRECT, now)
         pipeline.pace.ended(1, 20.0)
         pipeline.pace.observe(now)
         now += WINDOW_S
     assert pipeline.pace.per_s is None
+
+
+def test_pacing_ends_when_nobody_sends_any_more() -> None:
+    """An idle gateway holds nobody back."""
+    pipeline = run({Priority.DIRECT: 3_000}, 1_000, 20.0, until_s=9.0)
+    assert pipeline.pace.per_s is None
+    assert pipeline.pace.delay_ms == 0
