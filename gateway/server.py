@@ -336,8 +336,7 @@ class GatewayServer:
         self.guard.sockets.leave(ip)
 
     def peer_of(self, address: object) -> str:
-        ip = self._client_ip(address, "")
-        return "" if is_trusted(ip, self._trusted) else ip
+        return "" if is_trusted(_host_of(address), self._trusted) else self._client_ip(address, "")
 
     def opening_of(self, request: Request, address: object) -> Opening:
         headers = request.headers
@@ -394,8 +393,12 @@ class GatewayServer:
         return server() if len(server.connections) < _MAX_HTTP_SOCKETS else None
 
     def _client_ip(self, address: object, forwarded: str) -> str:
-        peer = address[0] if isinstance(address, tuple) else ""
-        return client_address(peer, forwarded, self._trusted)
+        return client_address(_host_of(address), forwarded, self._trusted)
 
     def _ended(self, count: int, received_at_ms: int) -> None:
         self.guard.admission.ended(count, self._clock.now_ms() - received_at_ms)
+
+
+def _host_of(address: object) -> str:
+    """The ip in a socket's address; "" for a socket that has none."""
+    return str(address[0]) if isinstance(address, tuple) and address else ""

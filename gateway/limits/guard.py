@@ -22,7 +22,7 @@ from gateway.limits.priority import Priority, priority_of
 from gateway.limits.quotas import TenantQuotas
 from gateway.limits.sockets import Sockets
 from gateway.session import Session, State
-from gateway.throttle import Rate, request_rate, send_rate
+from gateway.throttle import UNLIMITED, Rate, request_rate, send_rate
 from infra.clock import Clock
 from infra.settings import Settings
 from schemas.codes import CloseCode, Code
@@ -75,7 +75,7 @@ class Guard:
         self._ips = Meters(ip_sends, window(settings.suspend_ip_sends))
         self._pairs = Meters(Rate(settings.pair_sends_per_s, settings.pair_send_burst))
         self._calls = Meters(request_rate(settings))
-        self._user_connects = Meters(ip_connects, window(settings.suspend_user_connects))
+        self._user_connects = Meters(UNLIMITED, window(settings.suspend_user_connects))
         self._ip_connects = Meters(ip_connects, window(settings.suspend_ip_connects))
 
     # Coming in

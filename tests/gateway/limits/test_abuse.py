@@ -109,6 +109,23 @@ async def test_a_suspended_ip_is_closed_and_kept_out() -> None:
         await speaks(alice)
 
 
+async def test_the_sockets_of_a_proxy_are_those_of_its_clients() -> None:
+    """The proxy may hold more than one ip may; each client behind it has its own bound."""
+    async with a_world(trusted_proxies="127.0.0.1", ip_connections=2) as world:
+        header, token = {"X-Forwarded-For": "9.9.9.9"}, f"token={world.token('eve')}"
+        for user in ("alice", "bob"):
+            await world.enter(user)
+        async with (
+            connect(world.url(token), additional_headers=header, proxy=None),
+            connect(world.url(token), additional_headers=header, proxy=None),
+        ):
+            refused = await refusal(world, token, additional_headers=header)
+            assert refused.response.status_code == 503
+            other = {"X-Forwarded-For": "8.8.8.8"}
+            async with connect(world.url(token), additional_headers=other, proxy=None) as socket:
+                assert json.loads(await socket.recv())["type"] == "welcome"
+
+
 async def test_the_service_itself_is_not_limited() -> None:
     """The role `server` has no rate, no quota and is not suspended."""
     settings = {"sends_per_s": 1, "send_burst": 1, "suspend_user_sends": 5, "tenant_quota_per_s": 1}
