@@ -93,9 +93,11 @@ class Uplink:
         metrics.uplink_pending.set_function(lambda: self._pending)
 
     @property
-    def backlog(self) -> tuple[int, int]:
-        """Records that wait for the log, and their bytes."""
-        return self._pending, self._pending_bytes
+    def backlog(self) -> tuple[int, int, float]:
+        """Records that wait for the log, their bytes, and how many seconds the oldest flight is out."""
+        now = self._clock.monotonic()
+        out_s = [now - lane.flying_since for lane in self._lanes.values() if lane.flying_since]
+        return self._pending, self._pending_bytes, max(out_s, default=0.0)
 
     def submit(self, caller: Caller, inbound: Inbound, traceparent: str | None = None) -> None:
         """Take a record. Raises `Refused` without taking it when it is too large or too much is waiting.

@@ -6,7 +6,8 @@ Queue Delay", 2012) it looks at the least of these delays in a window: only a qu
 of them. While it stands, what comes out is what the pipeline can carry, and a little less is let in, until
 it is gone. WeChat's DAGOR (Zhou et al., 2018) found queueing time the best sign of overload too.
 
-No answers at all are an outage, not an overload: the log keeps what comes, and nothing changes here.
+No answers at all are an outage, not an overload: the log keeps what comes, and nothing changes here. But
+what waits for the log itself is kept by nobody yet, so a wait of twice the target slows down at once.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _DRAIN: Final = 0.5
 """While the delay is twice the target or more, half of what comes out is let in."""
 _GROWTH: Final = 1.02
 """A window in which no queue stands lets in this much more: a fifth more in a second."""
+_QUICK_GROWTH: Final = 1.1
+"""The same while the path is far from slow: back from next to nothing within seconds."""
 _CALM_S: Final = 3.0
 _BURST_S: Final = 0.1
 _MIN_PER_S: Final = 10.0
@@ -76,8 +79,11 @@ class Pace:
         self._passed += 1
         return 0
 
-    def observe(self, now: float) -> None:
-        """A window is over."""
+    def observe(self, now: float, waiting_ms: float = 0.0) -> None:
+        """A window is over; the oldest record has waited so long for the log.
+
+        What the log has not taken is a queue of our own: it is seen at once, whether anything ends or not.
+        """
         least_ms = self._least_ms
         self._windows.append((now - self._observed_at, self._ended, self._asked, self._passed))
         self._observed_at = now
@@ -85,6 +91,9 @@ class Pace:
         if self._held_back:
             self._calm_since = now
         self._held_back = False
+        if waiting_ms > 2 * self._target_ms:
+            self._slow_down(waiting_ms, now)
+            return
         if least_ms is None:
             self._rest(now)
             return
@@ -98,7 +107,7 @@ class Pace:
                 self._slow_down(expected_ms, now)
         else:
             self._standing = 0
-            self._speed_up(now)
+            self._speed_up(_QUICK_GROWTH if least_ms < self._target_ms / 4 else _GROWTH, now)
 
     def _hold_back(self) -> int:
         self._held_back = True
@@ -111,13 +120,13 @@ class Pace:
         self._set(self._carried_per_s * (1.0 - (1.0 - _DRAIN) * over), now)
         self._calm_since = now
 
-    def _speed_up(self, now: float) -> None:
+    def _speed_up(self, growth: float, now: float) -> None:
         if self._bucket is None:
             return
         if now - self._calm_since > _CALM_S:
             self._bucket = None
         else:
-            self._set(self._bucket.per_s * _GROWTH, now)
+            self._set(self._bucket.per_s * growth, now)
 
     def _rest(self, now: float) -> None:
         """Nothing ended: an outage if anything was asked for, otherwise nobody is there to be paced."""

@@ -36,12 +36,13 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """How things stand: memory of the process, how late its loop was, what waits for the log."""
+    """How things stand: memory of the process, how late its loop was, what waits for the log and how long."""
 
     memory_bytes: int = 0
     lag_s: float = 0.0
     backlog_records: int = 0
     backlog_bytes: int = 0
+    waiting_s: float = 0.0
 
 
 class Pressure:

@@ -21,12 +21,12 @@ _MEMORY_EVERY: Final = 10
 
 
 class Watch:
-    """`backlog` tells how many records and bytes wait for the log."""
+    """`backlog` tells how many records and bytes wait for the log, and for how many seconds."""
 
     def __init__(
         self,
         admission: Admission,
-        backlog: Callable[[], tuple[int, int]],
+        backlog: Callable[[], tuple[int, int, float]],
         clock: Clock,
         metrics: LimitMetrics,
     ) -> None:
@@ -46,8 +46,7 @@ class Watch:
                 memory_bytes = self._process.memory_info().rss
             looks += 1
             now = self._clock.monotonic()
-            records, backlog_bytes = self._backlog()
-            self._admission.observe(Snapshot(memory_bytes, max(0.0, now - due), records, backlog_bytes), now)
+            self._admission.observe(Snapshot(memory_bytes, max(0.0, now - due), *self._backlog()), now)
             self._report()
 
     def _report(self) -> None:

@@ -104,6 +104,22 @@ def test_an_outage_is_no_overload() -> None:
     assert pipeline.refused.total() == 0
 
 
+def test_a_log_that_does_not_take_what_waits_is_seen_without_answers() -> None:
+    """What nobody keeps yet is refused rather than left waiting; soon after the log is back all may send."""
+    pace = Pace(500.0, 0.0)
+    for window in range(40):
+        now = window * WINDOW_S
+        refused = sum(pace.take(Priority.DIRECT, now) > 0 for _ in range(50))
+        pace.observe(now, waiting_ms=1_000 * now)
+    assert refused > 45
+    for window in range(40, 120):
+        now = window * WINDOW_S
+        passed = sum(pace.take(Priority.DIRECT, now) == 0 for _ in range(50))
+        pace.ended(passed, 20.0)
+        pace.observe(now)
+    assert passed == 50
+
+
 def test_the_more_are_refused_the_longer_they_are_told_to_wait() -> None:
     """Who comes back later comes back to a queue that is shorter."""
     waits = []
