@@ -33,7 +33,9 @@ _QUICK_GROWTH: Final = 1.1
 """The same while the path is far from slow: back from next to nothing within seconds."""
 _CALM_S: Final = 3.0
 _BURST_S: Final = 0.1
-_MIN_PER_S: Final = 10.0
+_MIN_PER_S: Final = 100.0
+"""Always let in: on a machine that is slow by itself the path is late without any queue, and to send
+less would not make it quicker."""
 _MIN_WAIT_MS: Final = 500
 _MAX_WAIT_MS: Final = 10_000
 
@@ -148,7 +150,8 @@ class Pace:
         grows fast is seen before its first message has come through it."""
         passed = sum(window[3] for window in self._windows)
         ended = sum(window[1] for window in self._windows)
-        return 1000 * (passed - ended) / self._carried_per_s if ended else 0.0
+        carried_per_s = self._carried_per_s
+        return 1000 * (passed - ended) / carried_per_s if carried_per_s > 0 else 0.0
 
     @property
     def _carried_per_s(self) -> float:

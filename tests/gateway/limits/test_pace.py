@@ -98,6 +98,16 @@ def test_the_least_important_waits_first() -> None:
     assert shares[Priority.BROADCAST] < 0.2 < shares[Priority.GROUP]
 
 
+def test_a_path_that_is_slow_without_a_queue_carries_a_little_always() -> None:
+    """Twenty messages a second pass, though each takes a second whatever is refused."""
+    pace = Pace(500.0, 0.0)
+    for step in range(200):
+        now = step * WINDOW_S
+        assert [pace.take(Priority.DIRECT, now) for _ in range(2)] == [0, 0]
+        pace.ended(2, 1_000.0)
+        pace.observe(now)
+
+
 def test_an_outage_is_no_overload() -> None:
     """While no answers come, everything goes on into the log."""
     pipeline = run({Priority.DIRECT: 500}, 0, 5.0)
@@ -111,7 +121,7 @@ def test_a_log_that_does_not_take_what_waits_is_seen_without_answers() -> None:
         now = window * WINDOW_S
         refused = sum(pace.take(Priority.DIRECT, now) > 0 for _ in range(50))
         pace.observe(now, waiting_ms=1_000 * now)
-    assert refused > 45
+    assert refused > 35
     for window in range(40, 120):
         now = window * WINDOW_S
         passed = sum(pace.take(Priority.DIRECT, now) == 0 for _ in range(50))
