@@ -200,7 +200,7 @@ class Presence:
         return [session for session, _ in standing], [attached for _, attached in standing]
 
     async def _replace(self, sessions: list[Session], answers: list[Attached]) -> None:
-        """A device has one connection: the older one is closed, wherever it is."""
+        """A device has one connection, a user a bounded number: the older one is closed, wherever it is."""
         orders: list[Outgoing] = []
         for session, attached in zip(sessions, answers, strict=True):
             old = attached.replaced

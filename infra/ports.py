@@ -171,7 +171,8 @@ class GatewayNotice(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Attached(msgspec.Struct, frozen=True):
-    """Answer to an attach: the route of the same device it replaced, and the user's large conversations."""
+    """Answer to an attach: the route that made room for it (of the same device, or the oldest of too many),
+    and the user's large conversations."""
 
     replaced: Route | None
     large: list[str]
@@ -220,7 +221,8 @@ class RouteTable(Protocol):
         ...
 
     async def attach(self, routes: Sequence[tuple[str, Route]]) -> list[Attached]:
-        """Register (user, route) pairs; one route per device, the newer replaces the older. In order."""
+        """Register (user, route) pairs; one route per device, the newer replaces the older. Beyond 64
+        devices of a user it replaces the oldest of all. In order."""
         ...
 
     async def detach(self, routes: Sequence[tuple[str, Route]]) -> None:

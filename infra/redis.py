@@ -92,8 +92,9 @@ class RedisRouteTable:
         )
         attached: dict[tuple[str, Route], Attached] = {}
         for group, answer in zip(groups, answers, strict=True):
-            for (user_id, route), old, large in zip(group, answer[::2], answer[1::2], strict=True):
-                replaced = parse_route(route.device_id, old) if old is not None else None
+            answered = zip(group, answer[::3], answer[1::3], answer[2::3], strict=True)
+            for (user_id, route), device_id, old, large in answered:
+                replaced = parse_route(device_id, old) if old is not None else None
                 if replaced is not None and replaced.session_id == route.session_id:
                     replaced = None
                 attached[user_id, route] = Attached(replaced, sorted(large))

@@ -76,7 +76,8 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """)
 
 ATTACH: Final = Script(f"""
--- KEYS: route, large of each. ARGV: device, value of each. Answers: replaced value, large of each.
+-- KEYS: route, large of each. ARGV: device, value of each.
+-- Answers, of each: device and value of the route that was put out (or none), large.
 local function since(value) return tonumber(string.match(value, '|(%d+)$')) end
 local function put_oldest_out(key)
   local all = redis.call('HGETALL', key)
@@ -85,13 +86,18 @@ local function put_oldest_out(key)
     if since(all[i + 1]) < since(all[oldest + 1]) then oldest = i end
   end
   redis.call('HDEL', key, all[oldest])
+  return all[oldest], all[oldest + 1]
 end
 local answers = {{}}
 for i = 1, #KEYS, 2 do
-  answers[i] = redis.call('HGET', KEYS[i], ARGV[i])
+  local device, value = ARGV[i], redis.call('HGET', KEYS[i], ARGV[i])
   redis.call('HSET', KEYS[i], ARGV[i], ARGV[i + 1])
-  if not answers[i] and redis.call('HLEN', KEYS[i]) > {MAX_DEVICES} then put_oldest_out(KEYS[i]) end
-  answers[i + 1] = redis.call('SMEMBERS', KEYS[i + 1])
+  if not value and redis.call('HLEN', KEYS[i]) > {MAX_DEVICES} then
+    device, value = put_oldest_out(KEYS[i])
+  end
+  answers[#answers + 1] = device
+  answers[#answers + 1] = value
+  answers[#answers + 1] = redis.call('SMEMBERS', KEYS[i + 1])
 end
 return answers
 """)

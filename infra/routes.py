@@ -29,7 +29,8 @@ T = TypeVar("T")
 _shard_of = lru_cache(maxsize=32_768)(shard_of)
 
 MAX_DEVICES: Final = 64
-"""Routes of one user. One device more puts the oldest route out: mostly a leftover of a gateway that died."""
+"""Routes of one user. One device more puts the oldest route out: mostly a leftover of a gateway that died,
+else a connection, which is closed as replaced."""
 MAX_INBOX: Final = 10_000
 """Conversations in one inbox index. Older ones are dropped, and it is complete from there on only."""
 MAX_PULSE: Final = 100

@@ -82,8 +82,8 @@ class MemoryRouteTable:
         replaced = user.routes.get(route.device_id)
         user.routes[route.device_id] = route
         if len(user.routes) > MAX_DEVICES:
-            oldest = min(user.routes.values(), key=lambda held: held.since_ms)
-            del user.routes[oldest.device_id]
+            replaced = min(user.routes.values(), key=lambda held: held.since_ms)
+            del user.routes[replaced.device_id]
         if replaced is not None and replaced.session_id == route.session_id:
             replaced = None
         return Attached(replaced, sorted(user.large))

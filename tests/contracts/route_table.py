@@ -157,7 +157,8 @@ async def check_a_late_detach_harms_no_newer_route(table: RouteTable, elapse: El
 async def check_a_device_too_many_puts_the_oldest_route_out(table: RouteTable, elapse: Elapse) -> None:
     gateway_id, user_id = await a_gateway(table), a_name("u")
     routes = [a_route(gateway_id, device_id=f"d{i}", since_ms=str(100 + i)) for i in range(MAX_DEVICES + 1)]
-    await table.attach([(user_id, route) for route in routes])
+    answers = await table.attach([(user_id, route) for route in routes])
+    assert [answer.replaced for answer in answers] == [*(None for _ in routes[1:]), routes[0]]
     (found,) = (await table.routes_of([user_id])).values()
     assert sorted(route.since_ms for route in found) == [route.since_ms for route in routes[1:]]
 

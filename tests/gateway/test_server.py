@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -150,6 +151,19 @@ async def test_a_device_that_moves_to_another_gateway_is_closed_here(world: Worl
     await new.expect("deliver")
     await new.socket.close()
     await other.shutdown()
+
+
+async def test_a_user_has_a_bounded_number_of_devices(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more, and the one that was there longest is closed with 4502 instead of hearing nothing more."""
+    monkeypatch.setattr("infra.memory.routes.MAX_DEVICES", 2)
+    devices = []
+    for number in range(3):
+        devices.append(await world.enter("bob", f"device_id=d{number}"))
+        await asyncio.sleep(0.002)  # they stand apart in milliseconds
+    assert await devices[0].closed() == 4502
+    for person in devices[1:]:
+        await person.tell(type="ping")
+        await person.expect("pong")
 
 
 async def test_who_says_goodbye_leaves_nothing(world: World) -> None:
