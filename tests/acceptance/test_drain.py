@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from typing import Any
 
 import aiohttp
 import pytest
 
+from infra.clock import SystemClock
+from infra.ports import GatewayNotice
+from infra.redis import RedisRouteTable
 from infra.stack.environment import child_environment
 from infra.stack.local import LocalStack
 from infra.stack.system import System
@@ -36,23 +37,23 @@ class Site:
         self.ids = list(system.addresses)
         self.edges = [Edge(f"http://{address}", system) for address in system.addresses.values()]
 
-    async def im(self, *arguments: str) -> tuple[int, str]:
-        """Run `im …`; its exit code and what it printed."""
+    async def im(self, *arguments: str) -> int:
+        """Run `im …`; its exit code."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "infra.cli",
             *arguments,
             env=child_environment(self.settings, os.environ),
-            stdout=asyncio.subprocess.PIPE,
         )
-        out, _ = await process.communicate()
-        return process.returncode or 0, out.decode()
+        return await process.wait()
 
-    async def gateways(self) -> dict[str, dict[str, Any]]:
-        code, out = await self.im("gateways", "-o", "json")
-        assert code == 0
-        return {notice["gateway_id"]: notice for notice in json.loads(out)}
+    async def gateways(self) -> dict[str, GatewayNotice]:
+        routes = RedisRouteTable(self.settings, SystemClock())
+        try:
+            return {notice.gateway_id: notice for notice in await routes.gateways()}
+        finally:
+            await routes.shutdown()
 
     async def offered(self, edge: Edge) -> set[str]:
         """The gateways that clients are sent to, by one of them."""
@@ -86,23 +87,23 @@ async def test_a_drain_under_traffic_loses_and_repeats_nothing(site: Site) -> No
             await talk.go_on()
             await talk.end()
         before = await site.gateways()
-        drained = max(site.ids, key=lambda name: before[name]["connections"])
-        assert before[drained]["connections"] > 0
+        drained = max(site.ids, key=lambda name: before[name].connections)
+        assert before[drained].connections > 0
 
         draining = asyncio.create_task(site.im("drain", drained, "--over", f"{OVER_S}s", "--yes"))
         while not draining.done() or talks[0].length < LEAST:
             for talk in talks:
                 await talk.go_on()
             await asyncio.sleep(PACE_S)
-        assert (await draining)[0] == 0
+        assert await draining == 0
         for talk in talks:
             await talk.end()
         after = await site.gateways()
-        assert (after[drained]["state"], after[drained]["connections"]) == ("drained", 0)
+        assert (after[drained].state, after[drained].connections) == ("drained", 0)
         (other,) = set(site.ids) - {drained}
         for edge in site.edges:
             assert await site.offered(edge) == {other}
-        assert (await site.im("drain", drained, "--undo"))[0] == 0
+        assert await site.im("drain", drained, "--undo") == 0
         for talk in talks:
             await talk.go_on()
             await talk.end()
@@ -112,4 +113,4 @@ async def test_a_drain_under_traffic_loses_and_repeats_nothing(site: Site) -> No
 
 async def test_what_cannot_be_drained_is_a_clear_error(site: Site) -> None:
     """A gateway that nobody knows is a wrong call: exit 2."""
-    assert (await site.im("drain", "nobody", "--yes"))[0] == 2
+    assert await site.im("drain", "nobody", "--yes") == 2
