@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -36,11 +36,16 @@ class LocalStack:
         settings: Settings,
         steps: Steps | None = None,
         reserved: Mapping[str, Address] | None = None,
+        adapt: Callable[[Engine], Engine] | None = None,
     ) -> None:
-        """`reserved`: addresses that others will listen on, checked together with the engines' own."""
+        """`reserved`: addresses that others will listen on, checked together with the engines' own.
+
+        `adapt` may change how an engine is run, before it is.
+        """
         self.settings = settings
         self._steps = steps or silent_steps()
         self._reserved = reserved or {}
+        self._adapt = adapt or (lambda engine: engine)
         self._exit = AsyncExitStack()
 
     @property
@@ -90,6 +95,7 @@ class LocalStack:
         )
 
     async def _start(self, engine: Engine) -> None:
+        engine = self._adapt(engine)
         with self._steps.step(engine.label, str(engine.address)):
             write_files(engine)
             await run_preparation(engine)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Final, Self
@@ -63,16 +63,19 @@ class System:
         *,
         settings: Settings | None = None,
         prefix: str = "",
+        adapt: Callable[[ChildSpec], ChildSpec] | None = None,
     ) -> None:
         """A second system on the same stack needs `settings` with other ports, and a `prefix` of its own.
 
-        The prefix begins the name of every gateway and worker; both systems share all the work.
+        The prefix begins the name of every gateway and worker; both systems share all the work. `adapt` may
+        change how a gateway or worker is run, before it is.
         """
         self._secret = ensure_secret(stack.settings)
         self.settings = (settings or stack.settings).model_copy(
             update={"auth_secret": SecretStr(self._secret)}
         )
         self._prefix = prefix
+        self._adapt = adapt or (lambda spec: spec)
         self._stack = stack
         self._steps = steps or silent_steps()
         self._exit = AsyncExitStack()
@@ -138,7 +141,7 @@ class System:
 
     async def _start(self, part: Supervisor, spec: ChildSpec, what: str) -> None:
         with self._steps.step(spec.name, what):
-            await part.start(spec)
+            await part.start(self._adapt(spec))
 
     def _gateway_specs(self) -> list[tuple[ChildSpec, str]]:
         url = self.settings.public_url if len(self.addresses) == 1 else None  # one address is one gateway's
