@@ -145,14 +145,16 @@ class Client:
         kind: Literal["text", "image", "voice", "video", "file", "custom"] = "text",
         quote_seq: int | None = None,
         mentions: Sequence[str] = (),
+        client_msg_id: str | None = None,
     ) -> Ticket:
         """Put a message into the outbox, connected or not; a string is sent as text.
 
-        Raises `OutboxFull`, and `ClientClosed` when nothing will ever be sent.
+        An application that names its messages itself gives a `client_msg_id`, never twice. Raises
+        `OutboxFull`, and `ClientClosed` when nothing will ever be sent.
         """
         return self._submit(
             frames.Send(
-                client_msg_id=new_message_id(),
+                client_msg_id=client_msg_id or new_message_id(),
                 conversation_id=conversation_id,
                 kind=kind,
                 content={"text": content} if isinstance(content, str) else content,
@@ -161,26 +163,49 @@ class Client:
             )
         )
 
-    async def edit(self, conversation_id: str, seq: int, content: str | dict[str, Any]) -> Ticket:
+    async def edit(
+        self,
+        conversation_id: str,
+        seq: int,
+        content: str | dict[str, Any],
+        *,
+        client_msg_id: str | None = None,
+    ) -> Ticket:
         """Replace the content of an own message; as ordered as a send."""
-        content = {"text": content} if isinstance(content, str) else content
         return self._submit(
             frames.Edit(
-                client_msg_id=new_message_id(), conversation_id=conversation_id, seq=seq, content=content
+                client_msg_id=client_msg_id or new_message_id(),
+                conversation_id=conversation_id,
+                seq=seq,
+                content={"text": content} if isinstance(content, str) else content,
             )
         )
 
-    async def recall(self, conversation_id: str, seq: int) -> Ticket:
+    async def recall(self, conversation_id: str, seq: int, *, client_msg_id: str | None = None) -> Ticket:
         """Take an own message back; as ordered as a send."""
         return self._submit(
-            frames.Recall(client_msg_id=new_message_id(), conversation_id=conversation_id, seq=seq)
+            frames.Recall(
+                client_msg_id=client_msg_id or new_message_id(), conversation_id=conversation_id, seq=seq
+            )
         )
 
-    async def react(self, conversation_id: str, seq: int, emoji: str, *, add: bool = True) -> Ticket:
+    async def react(
+        self,
+        conversation_id: str,
+        seq: int,
+        emoji: str,
+        *,
+        add: bool = True,
+        client_msg_id: str | None = None,
+    ) -> Ticket:
         """Add or remove a reaction; as ordered as a send."""
         return self._submit(
             frames.React(
-                client_msg_id=new_message_id(), conversation_id=conversation_id, seq=seq, emoji=emoji, add=add
+                client_msg_id=client_msg_id or new_message_id(),
+                conversation_id=conversation_id,
+                seq=seq,
+                emoji=emoji,
+                add=add,
             )
         )
 
