@@ -1,14 +1,16 @@
 """The command `im`: gathers its subcommands and turns errors into one clear line.
 
 Subcommands come from the entry-point group `im.commands`, so that this package needs none of those above it.
-Each entry is a `typer.Typer`; its module imports nothing heavy before a command of its own runs.
+Each entry is a `typer.Typer`; its module imports nothing heavy before a command of its own runs. Those of
+`im.commands.checkout` are not in the wheel: they are there if their file stands beside this package.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Final
 
 import typer
@@ -19,6 +21,8 @@ from schemas.errors import BadInput, ImError, SettingsError, Unavailable
 __all__ = ["command", "exit_code", "main"]
 
 COMMAND_GROUP: Final = "im.commands"
+CHECKOUT_GROUP: Final = "im.commands.checkout"
+ROOT: Final = Path(__file__).parents[1]
 USAGE: Final = 2
 UNREACHABLE: Final = 3
 OTHER: Final = 1
@@ -46,11 +50,15 @@ def command() -> typer.Typer:
     found = sorted(entry_points(group=COMMAND_GROUP), key=lambda entry: entry.name)
     if not found:
         raise SettingsError("the package is not installed → make setup")
-    for entry in found:
+    for entry in (*found, *filter(_is_here, entry_points(group=CHECKOUT_GROUP))):
         part = entry.load()
         root.registered_commands.extend(part.registered_commands)
         root.registered_groups.extend(part.registered_groups)
     return root
+
+
+def _is_here(entry: EntryPoint) -> bool:
+    return ROOT.joinpath(*entry.module.split(".")).with_suffix(".py").exists()
 
 
 def exit_code(error: ImError) -> int:
