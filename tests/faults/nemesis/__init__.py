@@ -1,0 +1,1 @@
+"""The faults: one file per family, and `catalogue.py` with all their kinds."""
