@@ -105,7 +105,8 @@ class _Run:
             cast = new_cast(self._order.seed)
             try:
                 self._phase("warmup")
-                async with Traffic(self._arena, cast, lines, Random(self._order.seed)) as traffic:
+                where, random = self._arena, Random(self._order.seed)
+                async with Traffic(where.url, where.token, cast, lines, random) as traffic:
                     outcome = await self._load(traffic)
                     await self._settle(traffic, offsets, outcome)
             finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from random import Random
 from types import TracebackType
@@ -14,7 +14,6 @@ from typing import Any, Final, Protocol, Self
 from schemas import frames
 from schemas.errors import Unavailable
 from schemas.ids import direct_conversation
-from tests.faults.arena import Arena
 from tests.faults.folder import Lines
 from tests.faults.history import canary
 from tests.faults.workload.cast import Cast, Device, Group
@@ -85,9 +84,12 @@ class Actor(Protocol):
 class Traffic:
     """`async with Traffic(…) as traffic:` — everybody is connected and every group exists."""
 
-    def __init__(self, arena: Arena, cast: Cast, lines: Lines, random: Random) -> None:
+    def __init__(
+        self, url: str, token: Callable[[str], str], cast: Cast, lines: Lines, random: Random
+    ) -> None:
         self.counts: Counter[str] = Counter()
-        self._arena = arena
+        self._url = url
+        self._token = token
         self._cast = cast
         self._random = random
         self._actors = {device: self._actor(device, lines) for device in cast.devices}
@@ -283,8 +285,8 @@ class Traffic:
 
     def _actor(self, device: Device, lines: Lines) -> Actor:
         journal = Journal(lines, device.client)
-        token = self._arena.token(device.user)
+        token = self._token(device.user)
         if device.sdk:
-            return SdkClient(self._arena.url, token, device.user, device.name, journal)
+            return SdkClient(self._url, token, device.user, device.name, journal)
         random = Random(self._random.getrandbits(32))
-        return RawClient(self._arena.url, token, device.user, device.name, journal, random)
+        return RawClient(self._url, token, device.user, device.name, journal, random)
