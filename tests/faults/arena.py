@@ -21,8 +21,9 @@ from infra.stack.local import LocalStack
 from infra.stack.probes import http_probe
 from infra.stack.process import ChildProcess, ChildSpec, Probe
 from infra.stack.progress import Steps, silent_steps
+from infra.stack.supervisor import together
 from infra.stack.system import WORKERS, System
-from schemas.errors import BadInput
+from schemas.errors import BadInput, Unavailable
 from tests.faults.clocks import Clocks
 from tests.faults.disk import Disk
 from tests.faults.network import Network
@@ -38,6 +39,7 @@ LARGE_GROUP_MEMBERS: Final = 8
 PARTITIONS: Final = 4
 HEARTBEAT_S: Final = 5
 START_TIMEOUT_S: Final = 240.0
+START_TRIES: Final = 3
 
 
 def chaos_settings(base: Settings, data_dir: Path) -> Settings:
@@ -86,8 +88,7 @@ class Arena:
             await self.bus.startup()
             entered.push_async_callback(self.bus.shutdown)
             for settings, prefix in self._parts:
-                system = System(stack, self._steps, settings=settings, prefix=prefix, adapt=self._adapt)
-                self._systems.append(await entered.enter_async_context(system))
+                self._systems.append(await self._start_system(entered, stack, settings, prefix))
             self._exit = entered.pop_all()
         return self
 
@@ -134,7 +135,7 @@ class Arena:
 
     async def wait_failed(self) -> None:
         """Wait until something keeps ending; raises `Unavailable` that names it."""
-        await self._systems[0].wait_failed()
+        await together(*(system.wait_failed() for system in self._systems))
 
     def web_address(self, name: str) -> Address:
         """Where a gateway or worker serves HTTP."""
@@ -155,6 +156,19 @@ class Arena:
                 env=child_environment(settings, os.environ),
             )
         )
+
+    async def _start_system(
+        self, entered: AsyncExitStack, stack: LocalStack, settings: Settings, prefix: str
+    ) -> System:
+        """Tries again: on a busy machine a process may find an engine too slow for its bounds at first."""
+        for tries_left in reversed(range(START_TRIES)):
+            system = System(stack, self._steps, settings=settings, prefix=prefix, adapt=self._adapt)
+            try:
+                return await entered.enter_async_context(system)
+            except Unavailable:
+                if not tries_left:
+                    raise
+        raise AssertionError("the last try has returned or raised")
 
     def _system_of(self, name: str) -> System:
         return self._systems[1 if name.startswith(SECOND) else 0]

@@ -1,51 +1,33 @@
-"""Wall clocks of single processes that can be moved while these run, by libfaketime."""
+"""Wall clocks of single Python processes, which can be moved while these run."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Clocks", "fake_clock_library"]
+__all__ = ["Clocks"]
 
-LIBRARY: Final = "faketime/libfaketimeMT.so.1"
-FOLDERS: Final = (Path("/usr/lib"), Path("/usr/lib64"), Path("/usr/local/lib"))
-NOTICED_S: Final = 1
-"""How long a process may go on with the old offset."""
-
-
-def fake_clock_library() -> Path | None:
-    """libfaketime, if it is installed (`apt-get install libfaketime`)."""
-    patterns = (LIBRARY, f"*/{LIBRARY}")
-    return next((path for folder in FOLDERS for p in patterns for path in folder.glob(p)), None)
+PATCH: Final = Path(__file__).parent / "moved_clock"
+"""Its `sitecustomize.py` is imported by every Python that has this folder on its path."""
+FILE_VARIABLE: Final = "CHAOS_CLOCK_FILE"
 
 
 class Clocks:
-    """One file per process, which the library reads again and again. Monotonic clocks go on undisturbed."""
+    """One file per process, which that process reads again and again. Monotonic clocks go on undisturbed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._library = fake_clock_library()
-
-    @property
-    def available(self) -> bool:
-        return self._library is not None
 
     def environment(self, process: str) -> Mapping[str, str]:
         """The variables a process must be started with so that its clock can be moved."""
-        if self._library is None:
-            return {}
         self.set(process, 0)
-        return {
-            "LD_PRELOAD": str(self._library),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file(process)),
-            "FAKETIME_CACHE_DURATION": str(NOTICED_S),
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "NO_FAKE_STAT": "1",
-        }
+        paths = [str(PATCH), *filter(None, [os.environ.get("PYTHONPATH")])]
+        return {"PYTHONPATH": os.pathsep.join(paths), FILE_VARIABLE: str(self._file(process))}
 
     def set(self, process: str, offset_s: int) -> None:
-        """Move it: seconds ahead of the machine's clock, or behind it."""
+        """Move it: seconds ahead of the machine's clock, or behind it. Noticed within half a second."""
         self._folder.mkdir(parents=True, exist_ok=True)
         new = self._folder / f"{process}.new"
         new.write_text(f"{offset_s:+d}\n")

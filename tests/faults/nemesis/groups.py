@@ -20,7 +20,7 @@ LIVES_S: Final = 3.0
 class RebalanceStorm(Fault):
     """Workers with all stages join and leave again and again, some politely, some killed."""
 
-    hold_timeout_s = 60.0
+    hold_timeout_s = 150.0
 
     def __init__(self, arena: Arena, random: Random, joins: int) -> None:
         super().__init__(arena, f"{joins} joins")

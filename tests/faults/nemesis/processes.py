@@ -6,6 +6,7 @@ import signal
 from collections.abc import Sequence
 from random import Random
 
+from schemas.errors import Unavailable
 from tests.faults.arena import Arena
 from tests.faults.nemesis.fault import Fault, Make
 
@@ -16,7 +17,9 @@ class Kill(Fault):
     """SIGKILL; the supervisor starts it again, as it would after a crash."""
 
     async def inject(self) -> None:
-        self._pid = self.arena.pids.get(self.target)
+        if self.target not in self.arena.pids:
+            raise Unavailable(f"{self.target} does not run just now")
+        self._pid = self.arena.pids[self.target]
         self.arena.kill(self.target)
 
     async def took_hold(self) -> str | None:
