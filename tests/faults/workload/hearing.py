@@ -85,7 +85,7 @@ class Hearing:
 
     def _sent(self, frame: frames.Sent) -> None:
         self._log_sent(frame)
-        self._place(frame.conversation_id, frame.seq, "seq")
+        self.holes.have_sent(frame.conversation_id, frame.seq, time.monotonic())
         letter = self.outgoing.finish(frame.client_msg_id)
         if letter is not None and isinstance(letter.frame, frames.Send):
             self.own.append((frame.conversation_id, frame.seq))

@@ -57,6 +57,13 @@ class Holes:
         self._known.append(_Known(hole, now, told=True))
         return hole
 
+    def have_sent(self, conversation: str, seq: int, now: float) -> None:
+        """An own message has its place. Deliveries of what stands before it may come a moment later."""
+        top = self.top(conversation)
+        self._have.setdefault(conversation, Ranges()).add(seq)
+        if top and seq > top + 1:
+            self._known.append(_Known(Hole(conversation, top + 1, seq - 1, "seq"), now + HEAD_PATIENCE_S))
+
     def know_head(self, conversation: str, head: int, now: float) -> None:
         """The server says that the conversation has come so far."""
         self._heads[conversation] = max(head, self._heads.get(conversation, 0))

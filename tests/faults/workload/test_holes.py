@@ -54,3 +54,14 @@ def test_what_nobody_gives_is_left_to_the_end() -> None:
     asked = [holes.due(AGAIN_S * number) for number in range(TRIES + 3)]
     assert sum(map(bool, asked)) == TRIES
     assert holes.all() == [Hole("g:tea", 2, 2, "history")]
+
+
+def test_an_own_message_may_overtake_what_stands_before_it() -> None:
+    """Its place is no hole until the deliveries before it have had their time."""
+    holes = Holes()
+    holes.have("g:tea", 1, 0.0, "seq")
+    holes.have_sent("g:tea", 3, 0.0)
+    assert holes.due(HEAD_PATIENCE_S / 2) == []
+    assert holes.due(HEAD_PATIENCE_S) == [(Hole("g:tea", 2, 2, "seq"), True)]
+    assert holes.have("g:tea", 2, 2.0, "seq") is None
+    assert holes.due(10 * AGAIN_S) == []
