@@ -38,13 +38,19 @@ class Audience:
         await self._refresh(unknown, now, 0.0)
 
     def listeners(self, receipt: Receipt) -> Sequence[str] | None:
-        """The users who hear of this cursor, its own user not among them; None: it is no member's."""
+        """The users who hear of this cursor, its own user not among them; None: it is no member's.
+
+        Who left keeps what he saw while inside, also if he says so late; nobody hears of it.
+        """
         if conversation_kind(receipt.conversation_id) == "direct":
             users = direct_users(receipt.conversation_id)
             return [u for u in users if u != receipt.user_id] if receipt.user_id in users else None
         state = self._states[receipt.conversation_id]
-        if not state.is_member(receipt.user_id):
+        member = state.members.get(receipt.user_id)
+        if member is None:
             return None
+        if not member.inside:
+            return () if member.saw(max(receipt.delivered_seq, receipt.read_seq)) else None
         if state.kind == "channel" or state.inside_count > self._max_members:
             return ()
         return [user_id for user_id in state.inside() if user_id != receipt.user_id]

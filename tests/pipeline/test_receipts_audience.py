@@ -8,8 +8,8 @@ from schemas.records import Kind, Receipt
 from schemas.tables import EventRow
 
 
-def a_receipt(user: str, conversation_id: str = "g:tea") -> Receipt:
-    return Receipt(conversation_id, user, 1, -1, "s1", 0)
+def a_receipt(user: str, conversation_id: str = "g:tea", seq: int = 1) -> Receipt:
+    return Receipt(conversation_id, user, seq, -1, "s1", 0)
 
 
 async def store(history: MemoryHistory, seq: int, content: str) -> None:
@@ -56,4 +56,14 @@ async def test_a_new_member_is_looked_up_at_once_and_an_old_one_within_seconds()
     await store(history, 3, '{"action":"left","by":"bob","users":["bob"]}')
     await audience.load([a_receipt("cy")], 107.0)
     assert audience.listeners(a_receipt("cy")) == ["ann"]
-    assert audience.listeners(a_receipt("bob")) is None
+    assert audience.listeners(a_receipt("bob", seq=4)) is None
+
+
+async def test_who_left_keeps_what_he_saw() -> None:
+    """An acknowledgement may come after the leave that it is of; what came later is not his."""
+    history = await a_group("bob", "cy")
+    await store(history, 5, '{"action":"left","by":"bob","users":["bob"]}')
+    audience = Audience(history, 50)
+    await audience.load([a_receipt("bob")], 0.0)
+    assert audience.listeners(a_receipt("bob", seq=5)) == ()
+    assert audience.listeners(a_receipt("bob", seq=6)) is None
