@@ -5,6 +5,10 @@ sync tokens from it (a token must not pass a message that cannot be read yet), p
 dashboards read its age. While a partition is busy, W is the time of the last handled record. When
 it is idle, W moves on with the stage before it: whatever that stage has not handled yet comes
 later than its watermark.
+
+Times are the broker's, as its records carry them. Our own wall clock may be hours off, and a watermark
+that runs ahead would make clients pass over messages for as long: it is asked only until the first
+record has told the broker's time.
 """
 
 from __future__ import annotations
@@ -28,6 +32,8 @@ class Progress:
         self._done_ms: dict[int, int] = {}
         self._next_offset: dict[int, int] = {}
         self._waiting: dict[int, tuple[int, float]] = {}
+        self._log_began_ms: float | None = None
+        """The broker's time at zero of our monotonic clock, or a little less."""
 
     def begin(self, batch: Batch) -> None:
         self._busy.add(batch.partition)
@@ -37,6 +43,14 @@ class Progress:
         self._busy.discard(batch.partition)
         self._next_offset[batch.partition] = last.offset + 1
         self._raise(batch.partition, batch.done_ms or last.timestamp_ms)
+        began_ms = last.timestamp_ms - batch.polled_at * 1000
+        self._log_began_ms = max(began_ms, self._log_began_ms or began_ms)
+
+    def log_time_ms(self, now_ms: int, monotonic: float) -> int:
+        """What the broker's clock says now, at least: the newest record's time and what has passed since."""
+        if self._log_began_ms is None:
+            return now_ms
+        return int(self._log_began_ms + monotonic * 1000)
 
     def forget(self, partition: int) -> None:
         """The partition belongs to somebody else now."""

@@ -132,7 +132,8 @@ class Worker:
             return
         now_ms = self._clock.now_ms()
         if spec.upstream is None:
-            upstream = dict.fromkeys(owned, now_ms - CLOCK_SKEW_MS)
+            log_time_ms = progress.log_time_ms(now_ms, self._clock.monotonic())
+            upstream = dict.fromkeys(owned, log_time_ms - CLOCK_SKEW_MS)
         else:
             known = await self._routes.watermarks(spec.upstream)
             upstream = {p: known[p] for p in owned if p in known}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from pipeline.batch import Batch
 from pipeline.progress import Progress
 from tests.builders import a_record
@@ -71,3 +73,14 @@ def test_a_stall_is_found_only_when_nothing_moves_though_records_wait() -> None:
     assert progress.stalled({0}, {0: 6}, {0: 2}, 10.0, 10.0) == {0}
     assert progress.stalled({0}, {0: 6}, {0: 3}, 11.0, 10.0) == set()
     assert progress.stalled({0}, {0: 3}, {0: 3}, 60.0, 10.0) == set()
+
+
+def test_an_idle_partition_goes_by_the_broker_s_clock() -> None:
+    """Our own wall clock may jump by hours; the newest record and what has passed since tell the time."""
+    progress = Progress()
+    assert progress.log_time_ms(now_ms=50_000, monotonic=7.0) == 50_000
+    for polled_at, timestamp_ms in ((10.0, 100_000), (11.0, 100_200), (12.0, 102_000)):
+        record = msgspec.structs.replace(a_record(b"", 7), timestamp_ms=timestamp_ms)
+        progress.end(Batch("im.accepted", 0, [record], polled_at))
+    for wall_ms in (103_000, 103_000 + 3_600_000, 103_000 - 3_600_000):
+        assert progress.log_time_ms(wall_ms, monotonic=13.0) == 103_000
