@@ -186,6 +186,7 @@ class Arena:
         return adapted
 
     def _adapt_engine(self, engine: Engine) -> Engine:
+        engine = replace(engine, child=replace(engine.child, start_timeout_s=START_TIMEOUT_S))
         self._specs[engine.child.name] = engine.child
         if engine.child.name != "kafka":
             return engine
