@@ -31,19 +31,19 @@ def chaos(
     """Disturb a system of its own while people talk, then judge everything that happened.
 
     Engines, gateways and workers run on free ports with data of their own. Exit 0: every promise was kept;
-    1: one was broken; 2: the run shows too little.
+    1: one was broken; 2: the run shows too little. Ctrl-C heals what is disturbed and ends the run.
 
     Example: im chaos --minutes 5 --faults kill-worker,flush-redis --seed 7 --report chaos.html
     """
-    import asyncio
     import tempfile
 
     from rich.console import Console
 
     from infra.settings import load_settings
     from infra.stack.checks import raise_descriptor_limit
+    from infra.stack.run import until_told
     from tests.faults.nemesis.catalogue import FAULTS, chosen
-    from tests.faults.report import write_report
+    from tests.faults.report import Summary, write_report
     from tests.faults.run import Order
     from tests.faults.watch import Bar, make_and_judge
 
@@ -54,8 +54,17 @@ def chaos(
     where = folder or Path(tempfile.mkdtemp(prefix="skein-chaos-"))
     kinds = tuple(chosen([name.strip() for name in faults.split(",") if name.strip()]))
     order = Order(minutes, seed, rate, where, kinds)
+    summaries: list[Summary] = []
+
+    async def work() -> None:
+        summaries.append(await make_and_judge(order, load_settings(), bar, minimum_ok))
+
     with Bar(Console(stderr=True), minutes) as bar:
-        summary = asyncio.run(make_and_judge(order, load_settings(), bar, minimum_ok))
+        until_told(work())
+    if not summaries:
+        typer.echo(f"stopped; what there is of the history is in {where}")
+        raise typer.Exit(EXIT["unknown"])
+    [summary] = summaries
     for path in (where / "report.json", where / "report.html", *([report] if report else [])):
         write_report(summary, path)
     typer.echo(

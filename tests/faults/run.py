@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from infra.settings import Settings
 from infra.stack.progress import Steps, silent_steps
 from pipeline.moderation.policy import publish_policy
+from schemas.errors import SettingsError
 from schemas.records import Policy, Rule
 from tests.faults.arena import Arena, chaos_settings
 from tests.faults.conductor import Conductor, Strike
@@ -95,6 +96,8 @@ class _Run:
         kinds, not_here = chosen(order.faults), missing(arena)
         self._left_out = {kind: not_here[kind] for kind in kinds if kind in not_here}
         self._kinds = [kind for kind in kinds if kind not in not_here]
+        if not self._kinds:
+            raise SettingsError(f"none of these faults can be injected here: {self._left_out}")
 
     async def through(self) -> Outcome:
         started_t, started_ms = time.monotonic(), time.time_ns() // 1_000_000
