@@ -47,7 +47,7 @@ class Table(MemoryRouteTable):
 class Place:
     """A hub and its presence, without a gateway around them."""
 
-    def __init__(self, table: Table, bus: MemoryBus, gateway_id: str = "gw-1") -> None:
+    def __init__(self, table: Table, bus: MemoryBus, gateway_id: str = "gw-1", lease_s: float = 6.0) -> None:
         self.hub = Hub(Metrics())
         comings = Comings(bus, table, ManualClock(), gateway_id)
         self.presence = Presence(
@@ -58,7 +58,7 @@ class Place:
             ManualClock(),
             gateway_id,
             f"boot-{gateway_id}",
-            6.0,
+            lease_s,
             lambda: GatewayNotice(gateway_id, "ws://x/v1/ws", "", "open", 1, 0, 1),
             lambda: None,
         )
@@ -148,6 +148,28 @@ async def test_a_replaced_device_is_closed_where_it_is() -> None:
     assert (order.kind, order.users, order.session_id) == ("close", ["bob"], "s2")
     place.hub.dispatch([order], 0.0)
     assert second.closing is CloseCode.REPLACED
+
+
+async def test_a_gateway_that_slept_takes_no_device_from_its_newer_connection() -> None:
+    """Without its lease it attaches all again; whose device went elsewhere is closed here, not there."""
+    table, bus = Table(), MemoryBus(1, ManualClock())
+    slept, other = Place(table, bus, "gw-1", lease_s=0.03), Place(table, bus, "gw-2")
+    for place in (slept, other):
+        await place.presence.startup()
+    old, kept = slept.session("bob", "s1"), slept.session("carol", "s2")
+    for session in (old, kept):
+        await slept.presence.attach(session)
+    await table.drop_lease("gw-1", "boot-gw-1")
+    newer = other.session("bob", "s3")
+    newer.since_ms = old.since_ms + 1
+    await other.presence.attach(newer)
+    running = asyncio.create_task(slept.presence.run())
+    await settle(lambda: old.closing is CloseCode.REPLACED)
+    routes = await table.routes_of(["bob", "carol"])
+    running.cancel()
+    assert [route.session_id for route in routes["bob"]] == ["s3"]
+    assert bus.records("im.outbound.gw-2") == []
+    assert kept.closing is None
 
 
 async def test_the_large_conversations_of_a_user_are_indexed_with_the_route() -> None:
