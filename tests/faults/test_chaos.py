@@ -29,4 +29,5 @@ async def test_every_promise_holds_under_faults(tmp_path: Path) -> None:
     summary = await make_and_judge(order, load_settings(), Silent(), LEAST_OK)
     write_report(summary, order.folder / "report.md")
     assert summary.checked.verdict == "valid", (order.folder / "report.md").read_text()
+    assert summary.notes == []
     assert len([kind for kind in summary.kinds if kind.held]) >= LEAST_KINDS

@@ -21,7 +21,9 @@ def test_each_kind_of_error_has_its_exit_code(error: ImError, code: int) -> None
     assert exit_code(error) == code
 
 
-@pytest.mark.parametrize("name", ["run", "token", "gateway", "worker", "tap", "send", "chat", "bench", "chaos"])
+@pytest.mark.parametrize(
+    "name", ["run", "token", "gateway", "worker", "tap", "send", "chat", "bench", "chaos"]
+)
 def test_commands_of_every_package_are_found(name: str) -> None:
     """The root command knows them by entry point only; each shows an example or says what it does."""
     result = CliRunner().invoke(command(), [name, "--help"])
