@@ -8,8 +8,7 @@ from contextlib import suppress
 from typing import Final
 
 from infra.ports import Bus
-from pipeline.app import group_of
-from pipeline.topology import STAGES
+from pipeline.topology import STAGES, group_of
 from schemas.errors import Unavailable
 from tests.faults.dumps import Offset
 from tests.faults.folder import Lines

@@ -39,6 +39,7 @@ def summary(tmp_path: Path) -> Summary:
         run="chaos-1",
         verdict="invalid",
         unknown=[],
+        partitions={},
         counts={"ok": 98, "sends": 100, "deliveries": 300},
         invariants=[Invariant(id="I1", says="kept", looked_at=100, broken=2, anomalies=[anomaly])],
         availability=Availability(
