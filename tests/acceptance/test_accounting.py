@@ -18,15 +18,15 @@ from aiokafka.structs import TopicPartition
 
 from infra.settings import Settings
 from infra.stack.environment import child_environment
-from pipeline.ops.arrival import Said
-from pipeline.ops.audit import Account
-from pipeline.ops.deliveries import Deliveries
-from pipeline.ops.findings import Finding
-from pipeline.ops.ledger_view import newest_account
-from pipeline.ops.output import open_doors
-from pipeline.ops.trace import Evidence, Trace, trace_of
-from pipeline.ops.trace_reader import gather
-from pipeline.ops.verify import Verification, verify
+from pipeline.ops.accounts.arrival import Said
+from pipeline.ops.accounts.audit import Account
+from pipeline.ops.accounts.deliveries import Deliveries
+from pipeline.ops.accounts.findings import Finding
+from pipeline.ops.accounts.ledger_view import newest_account
+from pipeline.ops.accounts.verify import Verification, verify
+from pipeline.ops.doors import open_doors
+from pipeline.ops.traces.trace import Evidence, Trace, trace_of
+from pipeline.ops.traces.trace_reader import gather
 from pipeline.topology import Doors
 from schemas.topics import ACCEPTED, MESSAGES, MODERATION
 from tests.acceptance.people import Person
@@ -40,7 +40,7 @@ PATIENCE_S = 60.0
 
 @pytest_asyncio.fixture
 async def doors(system: Any) -> AsyncIterator[Doors]:
-    async with open_doors(system.settings) as opened:
+    async with open_doors(system.settings, "bus", "routes", "history") as opened:
         yield opened
 
 

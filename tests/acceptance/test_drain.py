@@ -66,11 +66,11 @@ class Site:
                 await asyncio.sleep(0.2)
 
     async def offered(self, edge: Edge) -> set[str]:
-        """The gateways that clients are sent to, by one of them."""
+        """Which of ours clients are sent to, by one of them."""
         headers = {"Authorization": f"Bearer {edge.token('ann')}"}
         url = f"{edge.url}/v1/gateways"
         async with aiohttp.ClientSession() as http, http.get(url, headers=headers) as answer:
-            return {offer["gateway_id"] for offer in (await answer.json())["gateways"]}
+            return {offer["gateway_id"] for offer in (await answer.json())["gateways"]} & set(self.ids)
 
 
 @pytest.fixture(scope="module")

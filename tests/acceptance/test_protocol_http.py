@@ -151,7 +151,7 @@ async def test_what_anybody_may_ask(system: Any, http: aiohttp.ClientSession) ->
 
 
 async def test_a_long_list_comes_in_pages_over_http_too(system: Any, http: aiohttp.ClientSession) -> None:
-    """While `more`, the page's token leads to the next one."""
+    """While `more`, the page's token leads to the next one; what is newer than the sync may come again."""
     ann = fresh("ann")
     talks = [direct(ann, fresh("o")) for _ in range(45)]
     a = Caller(http, system.url, system.token(ann))
@@ -161,10 +161,9 @@ async def test_a_long_list_comes_in_pages_over_http_too(system: Any, http: aioht
         for talk in talks:
             await stored(shown, talk, 1)
     listed: list[str] = []
-    query = ""
-    for _ in range(3):
+    query, more = "", True
+    while more:
         _, page = await a.get(f"/v1/conversations{query}")
         listed += [row["conversation_id"] for row in page["conversations"]]
-        query = f"?token={page['token']}"
-    assert listed == talks[::-1]
-    assert page["more"] is False
+        query, more = f"?token={page['token']}", page["more"]
+    assert list(dict.fromkeys(listed)) == talks[::-1]

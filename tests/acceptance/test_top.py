@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from infra.stack.environment import child_environment
-from pipeline.ops.top import open_looker
-from pipeline.ops.top_figures import figures
+from pipeline.ops.top.figures import figures
+from pipeline.ops.top.looker import open_looker
 from pipeline.topology import STAGES
 from tests.conftest import Running
 
