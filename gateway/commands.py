@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from infra.printing import FormOption
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from infra.kafka import KafkaBus
     from infra.ports import GatewayNotice
+    from infra.printing import Form
     from infra.redis import RedisRouteTable
 
 __all__ = ["app"]
 
 app = typer.Typer()
-
-Output = Annotated[
-    Literal["table", "json", "ndjson"] | None,
-    typer.Option("--output", "-o", help="Default: a table on a terminal, NDJSON in a pipe."),
-]
 
 
 @app.command()
@@ -39,7 +37,7 @@ def gateway() -> None:
 
 
 @app.command()
-def gateways(output: Output = None) -> None:
+def gateways(output: FormOption = None) -> None:
     """The gateways that are alive: state, connections, weight for dispatch, memory, lag of the loop.
 
     Example: im gateways -o json | jq '.[] | select(.state != "open")'
@@ -129,23 +127,14 @@ async def _bus() -> AsyncIterator[KafkaBus]:
         await bus.shutdown()
 
 
-def _show(notices: list[GatewayNotice], output: str | None) -> None:
-    import sys
-
-    import msgspec
-    from rich.console import Console
+def _show(notices: list[GatewayNotice], output: Form | None) -> None:
     from rich.table import Table
 
-    form = output or ("table" if sys.stdout.isatty() else "ndjson")
-    if form == "json":
-        typer.echo(msgspec.json.format(msgspec.json.encode(notices)).decode())
-    elif form == "ndjson":
-        for notice in notices:
-            typer.echo(msgspec.json.encode(notice).decode())
-    else:
-        table = Table("gateway", "state", "connections", "weight", "memory", "lag", "region", "url")
-        for n in notices:
-            used = f"{n.connections:,}/{n.max_connections:,}"
-            memory, lag = f"{n.memory_bytes / 2**20:,.0f} MiB", f"{n.loop_lag_ms} ms"
-            table.add_row(n.gateway_id, n.state, used, str(n.weight), memory, lag, n.region, n.url)
-        Console().print(table)
+    from infra.printing import print_rows
+
+    table = Table("gateway", "state", "connections", "weight", "memory", "lag", "region", "url")
+    for n in notices:
+        used = f"{n.connections:,}/{n.max_connections:,}"
+        memory, lag = f"{n.memory_bytes / 2**20:,.0f} MiB", f"{n.loop_lag_ms} ms"
+        table.add_row(n.gateway_id, n.state, used, str(n.weight), memory, lag, n.region, n.url)
+    print_rows(notices, output, table)

@@ -10,8 +10,8 @@ from infra.kafka import KafkaBus
 from infra.ports import Bus, RouteTable
 from infra.redis import RedisRouteTable
 from infra.settings import Settings
-from pipeline.ops.audit import Account
-from pipeline.ops.ledger_view import account_line, newest_account
+from pipeline.ops.accounts.audit import Account
+from pipeline.ops.accounts.ledger_view import account_line, newest_account
 from pipeline.topology import STAGES, group_of
 
 __all__ = ["StageStatus", "Status", "read_status", "stage_statuses", "table_of"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from infra.printing import FormOption
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,19 +26,8 @@ Subject = Annotated[str, typer.Argument(help="A user, or an ip; user:NAME and ip
 Tenant = Annotated[str, typer.Argument(help="As in the tenant claim of a token.")]
 
 
-class Form(StrEnum):
-    """How rows are printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    NDJSON = "ndjson"
-
-
-Output = Annotated[Form | None, typer.Option("-o", help="Default: a table on a terminal, NDJSON in a pipe.")]
-
-
 @limits_app.command("list")
-def list_suspended(output: Output = None) -> None:
+def list_suspended(output: FormOption = None) -> None:
     """Who is suspended, why, and for how long yet.
 
     Example: im limits list -o ndjson | jq -r .subject
@@ -46,9 +35,11 @@ def list_suspended(output: Output = None) -> None:
     from dataclasses import asdict
 
     from gateway.limits.operations import read_suspended
+    from infra.printing import print_rows, table_of
 
     rows = _look(read_suspended)
-    _print([asdict(row) for row in rows], ("subject", "reason", "since_ms", "left_s"), output)
+    found = [asdict(row) for row in rows]
+    print_rows(found, output, table_of(found))
 
 
 @limits_app.command()
@@ -75,9 +66,9 @@ def suspend(
 
     Example: im limits suspend eve --for 10m
     """
-    from gateway.limits.operations import parse_span_ms, subject_of
+    from gateway.limits.operations import subject_of, suspension_ms
 
-    name, for_ms = subject_of(subject), parse_span_ms(span)
+    name, for_ms = subject_of(subject), suspension_ms(span)
     if not yes:
         typer.confirm(f"Suspend {name} for {span}, on all gateways?", abort=True, err=True)
     _do(lambda operations: operations.suspend(name, for_ms))
@@ -85,7 +76,7 @@ def suspend(
 
 
 @quota_app.command("show")
-def quota_show(tenant: Tenant, output: Output = None) -> None:
+def quota_show(tenant: Tenant, output: FormOption = None) -> None:
     """What holds for a tenant, and who says so.
 
     Example: im limits quota show acme
@@ -93,10 +84,11 @@ def quota_show(tenant: Tenant, output: Output = None) -> None:
     from dataclasses import asdict
 
     from gateway.limits.operations import read_quota
+    from infra.printing import print_rows, table_of
     from infra.settings import load_settings
 
     row = _look(lambda shared: read_quota(shared, load_settings(), tenant))
-    _print([asdict(row)], ("tenant", "per_s", "said_by"), output)
+    print_rows([asdict(row)], output, table_of([asdict(row)]))
 
 
 @quota_app.command("set")
@@ -155,23 +147,3 @@ def _do(work: Callable[[Operations], Awaitable[Any]]) -> Any:
             await bus.shutdown()
 
     return _look(run)
-
-
-def _print(rows: Sequence[dict[str, Any]], columns: Sequence[str], output: Form | None) -> None:
-    import sys
-
-    import msgspec
-    from rich.console import Console
-    from rich.table import Table
-
-    form = output or (Form.TABLE if sys.stdout.isatty() else Form.NDJSON)
-    if form is Form.JSON:
-        typer.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
-    elif form is Form.NDJSON:
-        for row in rows:
-            typer.echo(msgspec.json.encode(row).decode())
-    else:
-        table = Table(*columns)
-        for row in rows:
-            table.add_row(*(str(row[column]) for column in columns))
-        Console().print(table)

@@ -9,6 +9,7 @@ from gateway.limits.blacklist import BY_OPERATOR
 from gateway.limits.client_address import address_of
 from infra.audit import audited
 from infra.clock import Clock
+from infra.durations import parse_duration_ms
 from infra.ports import Bus, SharedLimits
 from infra.settings import Settings
 from schemas.errors import BadInput
@@ -18,13 +19,12 @@ __all__ = [
     "Operations",
     "QuotaRow",
     "SuspendedRow",
-    "parse_span_ms",
     "read_quota",
     "read_suspended",
     "subject_of",
+    "suspension_ms",
 ]
 
-_UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 LONGEST_MS: Final = 366 * 86_400_000
 
 
@@ -114,10 +114,9 @@ def subject_of(text: str) -> str:
     raise BadInput(f"{text!r} is neither a user nor an ip")
 
 
-def parse_span_ms(text: str) -> int:
-    """`90s`, `10m`, `2h`, `7d` in milliseconds, at most a year. Raises `BadInput`."""
-    unit = _UNITS_MS.get(text[-1:])
-    number = text[:-1]
-    if unit is None or not number.isdecimal() or not 0 < int(number) * unit <= LONGEST_MS:
-        raise BadInput(f"{text!r} is no time like 90s, 10m, 2h or 7d")
-    return int(number) * unit
+def suspension_ms(text: str) -> int:
+    """`90s`, `10m`, `2h`, `7d` in milliseconds, more than nothing and at most a year. Raises `BadInput`."""
+    for_ms = parse_duration_ms(text)
+    if not 0 < for_ms <= LONGEST_MS:
+        raise BadInput(f"a suspension lasts for more than nothing and at most a year, not {text}")
+    return for_ms

@@ -16,9 +16,9 @@ from aiokafka.structs import TopicPartition
 
 from infra.ports import Record
 from infra.settings import Settings
-from pipeline.ops.output import open_doors
-from pipeline.ops.trace import Evidence, trace_of
-from pipeline.ops.trace_reader import gather
+from pipeline.ops.doors import open_doors
+from pipeline.ops.traces.trace import Evidence, trace_of
+from pipeline.ops.traces.trace_reader import gather
 from pipeline.persistence.rows import rows_of
 from pipeline.topology import group_of
 from schemas.codec import ACCEPTED, DECISION, INBOUND, MESSAGE
@@ -73,7 +73,7 @@ async def test_a_trace_in_large_topics(engines: Settings) -> None:
     middle = MESSAGES_COUNT // 2
     producer = AIOKafkaProducer(bootstrap_servers=engines.kafka, acks="all", max_batch_size=900_000)
     await producer.start()
-    async with open_doors(engines) as doors:
+    async with open_doors(engines, "bus", "routes", "history") as doors:
         partition = doors.bus.partition_for(TALK)
         filling = Filling(producer, partition, start_ms)
         made_ms = filling.time_ms(middle)

@@ -6,9 +6,9 @@ from infra.clock import ManualClock
 from infra.memory.bus import MemoryBus
 from infra.memory.routes import MemoryRouteTable
 from infra.ports import Outgoing
-from pipeline.ops.audit import Account
-from pipeline.ops.findings import Between
-from pipeline.ops.ledger_view import account_line
+from pipeline.ops.accounts.audit import Account
+from pipeline.ops.accounts.findings import Between
+from pipeline.ops.accounts.ledger_view import account_line
 from pipeline.status import StageStatus, Status, stage_statuses
 from pipeline.topology import group_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from infra.ports import Route
-from pipeline.ops.arrival import ArrivalState, Said, Standing, arrival_of
+from pipeline.ops.accounts.arrival import ArrivalState, Said, Standing, arrival_of
 from schemas.conversation import Member
 from schemas.tables import Cursor
 

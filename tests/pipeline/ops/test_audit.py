@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.ops.audit import Account, Audit, ack_grace_ms
+from pipeline.ops.accounts.audit import Account, Audit, ack_grace_ms
 from schemas.topics import ACCEPTED, INBOUND, MESSAGES
 from tests.pipeline.ops.world import SETTINGS, World
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.ops.contents import Uses, differences
+from pipeline.ops.accounts.contents import Uses, differences
 from schemas.tables import HistoryRow
 from tests.builders import a_message
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.ops.dead_letter_box import hex_dump, open_letters, select, show, state_of
-from pipeline.ops.dead_letters import Filter
-from pipeline.ops.redrive import skip
+from pipeline.ops.dead_letters.box import hex_dump, open_letters, select, show, state_of
+from pipeline.ops.dead_letters.letters import Filter
+from pipeline.ops.dead_letters.redrive import skip
 from schemas.codec import INBOUND
 from schemas.errors import BadInput
 from tests.builders import an_inbound

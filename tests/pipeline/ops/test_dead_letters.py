@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from pipeline.batch import Buried
-from pipeline.ops.dead_letters import (
+from pipeline.ops.dead_letters.letters import (
     DeadLetter,
     Filter,
     fold_audits,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.ops.arrival import Said
-from pipeline.ops.deliveries import Deliveries, folded
+from pipeline.ops.accounts.arrival import Said
+from pipeline.ops.accounts.deliveries import Deliveries, folded
 from tests.pipeline.ops.world import World
 
 

@@ -12,7 +12,7 @@ from infra.memory.routes import MemoryRouteTable
 from infra.ports import Outgoing
 from pipeline.batch import Batch
 from pipeline.fanout.agent import Fanout
-from pipeline.ops.rebuild_redis import apply_index, fold_log
+from pipeline.ops.rebuild.redis import apply_index, fold_log
 from tests.pipeline.ops.desk import World
 
 PEOPLE = ["alice", "bob", "cy", "dee", "eve"]

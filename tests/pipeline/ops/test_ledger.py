@@ -8,7 +8,7 @@ from typing import Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ops.ledger import Ledger, Leg, SeqWalk, Starts
+from pipeline.ops.accounts.ledger import Ledger, Leg, SeqWalk, Starts
 from schemas.records import Routing
 from schemas.topics import ACCEPTED, INBOUND, MESSAGES
 

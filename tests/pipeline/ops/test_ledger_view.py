@@ -11,11 +11,12 @@ from rich.console import Console
 
 from infra.clock import ManualClock
 from infra.memory.routes import MemoryRouteTable
-from pipeline.ops.audit import REPORT, Account
-from pipeline.ops.findings import Finding
-from pipeline.ops.ledger_view import findings_table, newest_account, print_account, verification_text
-from pipeline.ops.trace_view import print_trace
-from pipeline.ops.verify import Verification
+from infra.printing import Form
+from pipeline.ops.accounts.audit import REPORT, Account
+from pipeline.ops.accounts.findings import Finding
+from pipeline.ops.accounts.ledger_view import findings_table, newest_account, print_account, verification_text
+from pipeline.ops.accounts.verify import Verification
+from pipeline.ops.traces.trace_view import print_trace
 from tests.pipeline.ops.test_trace import trace_in
 from tests.pipeline.ops.world import World
 
@@ -40,7 +41,7 @@ async def test_an_account_is_read_back_as_it_was_reported() -> None:
 
 def test_an_account_in_a_pipe_is_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
     """Programs read the same numbers."""
-    print_account(ACCOUNT, "ndjson")
+    print_account(ACCOUNT, Form.NDJSON)
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line)["findings"][0]["seq"] == 2
 
@@ -50,7 +51,7 @@ def test_an_account_on_a_terminal_names_what_is_missing(
 ) -> None:
     """The table has the number, and the place of each finding."""
     monkeypatch.setenv("COLUMNS", "160")
-    print_account(ACCOUNT, "table")
+    print_account(ACCOUNT, Form.TABLE)
     shown = capsys.readouterr().out
     assert "unaccounted: 1" in shown
     assert "d:alice:bob" in shown

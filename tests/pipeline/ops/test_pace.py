@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ops.pace import Pace
+from pipeline.ops.replay.pace import Pace
 
 
 @given(st.integers(1, 50_000), st.lists(st.tuples(st.integers(1, 5_000), st.floats(0, 3)), max_size=40))

@@ -8,7 +8,7 @@ from pathlib import Path
 from infra.memory.history import MemoryHistory
 from infra.ports import Outgoing
 from pipeline.batch import Batch
-from pipeline.ops.rebuild_cassandra import rebuild_cursors, rebuild_messages
+from pipeline.ops.rebuild.cassandra import rebuild_cursors, rebuild_messages
 from pipeline.persistence.agent import Persistence
 from pipeline.topology import Doors
 from schemas.codec import RECEIPT

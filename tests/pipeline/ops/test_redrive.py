@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from infra.ports import Outgoing, Route
-from pipeline.ops.dead_letter_box import open_letters
-from pipeline.ops.dead_letters import REDRIVEN_HEADER, Filter
-from pipeline.ops.redrive import Redriven, redrive
+from pipeline.ops.dead_letters.box import open_letters
+from pipeline.ops.dead_letters.letters import REDRIVEN_HEADER, Filter
+from pipeline.ops.dead_letters.redrive import Redriven, redrive
 from schemas.codec import ACCEPTED, INBOUND, MESSAGE
 from schemas.errors import Unavailable
 from tests.builders import a_message, an_inbound

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from infra.ports import Outgoing, Route
-from pipeline.ops import patience, replay
-from pipeline.ops.replay import apply_plan
-from pipeline.ops.replay_plan import ReplayStage, load_plan, save
-from pipeline.ops.replay_planning import Request, make_plan
-from pipeline.ops.replay_progress import Progress, exclusive, load_progress
+from pipeline.ops.replay import patience, replay
+from pipeline.ops.replay.plan import ReplayStage, load_plan, save
+from pipeline.ops.replay.planning import Request, make_plan
+from pipeline.ops.replay.progress import Progress, exclusive, load_progress
+from pipeline.ops.replay.replay import apply_plan
 from schemas.errors import BadInput, Unavailable
 from schemas.tables import Row
 from tests.pipeline.ops.desk import World

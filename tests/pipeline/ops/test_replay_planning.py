@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.ops.replay_plan import Plan, Range, ReplayStage, load_plan, save
-from pipeline.ops.replay_planning import Request, make_plan
+from pipeline.ops.replay.plan import Plan, Range, ReplayStage, load_plan, save
+from pipeline.ops.replay.planning import Request, make_plan
 from pipeline.persistence.rows import rows_of
 from schemas.errors import BadInput
 from tests.pipeline.ops.desk import World

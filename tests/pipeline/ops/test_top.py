@@ -10,8 +10,8 @@ from infra.clock import ManualClock
 from infra.memory.bus import MemoryBus
 from infra.memory.routes import MemoryRouteTable
 from infra.ports import Announced
-from pipeline.ops.top import Looker
-from pipeline.ops.top_figures import figures
+from pipeline.ops.top.figures import figures
+from pipeline.ops.top.looker import Looker
 from schemas.errors import Unavailable
 
 

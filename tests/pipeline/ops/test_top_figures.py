@@ -11,8 +11,8 @@ from infra.ports import Announced
 from infra.telemetry.exposition import parse_look
 from infra.telemetry.histogram import BatchHistogram
 from infra.telemetry.scrape import Seen
-from pipeline.ops.top_figures import Offsets, Watch, figures
-from pipeline.ops.top_view import page_of
+from pipeline.ops.top.figures import Offsets, Watch, figures
+from pipeline.ops.top.view import page_of
 
 STAGES = ["moderation", "persistence"]
 

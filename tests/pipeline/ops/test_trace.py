@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from infra.ports import Outgoing
-from pipeline.ops.search import SCAN_RECORDS, find_made_of
-from pipeline.ops.trace import Trace, span_of, trace_of
-from pipeline.ops.trace_reader import MEMBERS, gather
+from pipeline.ops.traces.search import SCAN_RECORDS, find_made_of
+from pipeline.ops.traces.trace import Trace, span_of, trace_of
+from pipeline.ops.traces.trace_reader import MEMBERS, gather
 from pipeline.topology import Doors
 from schemas.codec import ACCEPTED
 from schemas.codec import INBOUND as INBOUND_CODEC

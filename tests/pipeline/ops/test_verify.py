@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from pipeline.ops.audit import ack_grace_ms
-from pipeline.ops.findings import Finding
-from pipeline.ops.verify import Verification, verify
+from pipeline.ops.accounts.audit import ack_grace_ms
+from pipeline.ops.accounts.findings import Finding
+from pipeline.ops.accounts.verify import Verification, verify
 from pipeline.persistence.rows import rows_of
 from pipeline.topology import Doors
 from schemas.records import Message, Receipt

@@ -1,0 +1,1 @@
+"""What no stage could handle: seen, redriven, or given up."""

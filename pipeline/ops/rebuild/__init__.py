@@ -1,0 +1,1 @@
+"""Cassandra and Redis anew out of the log."""

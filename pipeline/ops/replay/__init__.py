@@ -1,0 +1,1 @@
+"""The log into one stage again, from a plan that is kept."""

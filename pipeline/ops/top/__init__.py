@@ -1,0 +1,1 @@
+"""Every stage, gateway and group, live."""

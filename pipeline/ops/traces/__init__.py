@@ -1,0 +1,1 @@
+"""One message through every hop."""
