@@ -1,7 +1,7 @@
 # Everything a person types. Each target does the set-up that it needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-faults check contract lock bench reset clean chromium promtool
+.PHONY: help setup run test test-faults sim check contract lock bench reset clean chromium promtool
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := $(shell command -v uv || echo .skein/tools/bin/uv)
@@ -28,14 +28,17 @@ run: $(READY) ## run everything on this machine: engines, gateway, workers; Ctrl
 	@$(BIN)/im run
 
 test: $(READY) chromium promtool ## the whole suite: fast tests first, then on real engines and in a real browser
-	$(BIN)/pytest -q -m "not acceptance and not browser and not faults and not load"
-	$(BIN)/pytest -q -m "(acceptance or browser) and not load"
+	$(BIN)/pytest -q -m "not acceptance and not browser and not faults and not sim and not load"
+	$(BIN)/pytest -q -m "(acceptance or browser or sim) and not load"
 	$(BIN)/pytest -q -m faults
 
 test-faults: $(READY) ## an hour of faults on real engines, a report in reports/ (MINUTES=60 RATE=350 SEED=1)
 	@mkdir -p reports
 	$(BIN)/im chaos --minutes $(or $(MINUTES),60) --rate $(or $(RATE),350) --seed $(or $(SEED),1) \
 	  --report reports/chaos.html
+
+sim: $(READY) ## ten thousand seeds of the deterministic simulation, on two processes
+	@$(BIN)/python -m tests.sim --seeds 10000
 
 check: $(READY) ## ruff, strict mypy, import borders
 	$(BIN)/ruff check .
