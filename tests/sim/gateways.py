@@ -87,6 +87,10 @@ class Socket:
         self._up_at = 0.0
         self._down_at = 0.0
 
+    def is_gone(self) -> bool:
+        """Whether the server knows that nobody is there any more."""
+        return not self.server_open
+
     # The client's end
 
     def up(self, frame: ClientFrame) -> None:
@@ -289,7 +293,7 @@ class Gateway:
 
     async def _join(self, socket: Socket, resume: str) -> None:
         """What `Connection._join` does."""
-        if not socket.server_open or socket.torn:
+        if socket.is_gone() or socket.torn:
             return
         device = socket.device
         opening = Opening(token_of(device.user), device.device_id, "web", resume, JSON, None)
@@ -298,7 +302,7 @@ class Gateway:
         except Refused:
             socket.server_close(1013)
             return
-        if not socket.server_open or not self.lobby.welcome(session, socket):
+        if socket.is_gone() or not self.lobby.welcome(session, socket):
             self.lobby.gone(session, by_client=True)
             return
         socket.session = session

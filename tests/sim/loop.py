@@ -101,10 +101,11 @@ class Call(asyncio.TimerHandle):
         self._context.run(self._callback, *self._args)
 
 
-class SimLoop(asyncio.AbstractEventLoop):
+class SimLoop(asyncio.BaseEventLoop):
     """Runs callbacks in order and lets time pass only when none is left."""
 
     def __init__(self) -> None:
+        # The base's own constructor wants a selector to wake; all it would set up is replaced here.
         self.now = 0.0
         self.calls = 0
         """Callbacks that were run."""
@@ -132,7 +133,7 @@ class SimLoop(asyncio.AbstractEventLoop):
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
 
-    def create_task(self, coro: Any, *, name: str | None = None, context: Any = None) -> Any:
+    def create_task(self, coro: Any, *, name: str | None = None, context: Any = None) -> Any:  # type: ignore[override]
         if self._closed:
             coro.close()
             return self.create_future()

@@ -94,7 +94,8 @@ def _accepted_too_early() -> _Replaced:
 
 def _stale_members() -> _Replaced:
     """Who ever was in a group goes on being addressed."""
-    right = fanout.plan_fanout
+    agent: Any = fanout
+    right = agent.plan_fanout
 
     def plan(routing: Any, value: Any, partition: Any, state: Any, event: Any, threshold: Any) -> Any:
         planned = right(routing, value, partition, state, event, threshold)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,13 +15,13 @@ from uuid import UUID
 
 from pydantic import SecretStr
 
+import schemas.ids
 from infra.memory.history import MemoryHistory
 from infra.memory.routes import MemoryRouteTable
 from infra.ports import Outgoing
 from infra.settings import Settings
 from pipeline.app import group_of
 from pipeline.topology import STAGES
-from schemas import ids
 from schemas.codec import POLICY
 from schemas.records import Policy, Rule
 from schemas.topics import POLICY as POLICY_TOPIC
@@ -360,12 +359,9 @@ class _Names:
 @contextmanager
 def _seeded_names(seed: int) -> Iterator[None]:
     """Ids of messages, sessions and boots are drawn, not random."""
-    real = ids.uuid_utils
-    ids.uuid_utils = _Names(seed)  # type: ignore[assignment]
+    ids: Any = schemas.ids
+    real, ids.uuid_utils = ids.uuid_utils, _Names(seed)
     try:
         yield
     finally:
         ids.uuid_utils = real
-
-
-_: type[asyncio.AbstractEventLoop] = SimLoop
