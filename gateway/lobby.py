@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -14,28 +14,20 @@ from gateway.limits.guard import Guard
 from gateway.metrics import Metrics
 from gateway.presence import Presence
 from gateway.room import Room
-from gateway.session import Session, State
+from gateway.session import Link, Session, State
 from gateway.session_rules import SessionRules
 from infra.clock import Clock
 from schemas.codes import CloseCode, Code
 from schemas.errors import Refused, Unavailable
 from schemas.ids import new_name
 
-__all__ = ["Link", "Lobby"]
+__all__ = ["Lobby"]
 
 log = structlog.get_logger(__name__)
 
 SWEEP_S: Final = 0.1
 SWEEP_SLICES: Final = 10
 """Every session is looked at once a second, a tenth of them at a time."""
-
-
-class Link(Protocol):
-    """The connection of a session, as this module needs it."""
-
-    def leave(self, code: CloseCode) -> None:
-        """Close with this code; the session goes on without this connection."""
-        ...
 
 
 class Lobby:
@@ -144,10 +136,11 @@ class Lobby:
         ):
             return None
         if session.state is State.OPEN:
-            old: Link = session.link  # type: ignore[assignment]
+            old = session.link
             session.closing = None
             session.cut(self._clock.monotonic(), by_client=False)
-            old.leave(CloseCode.REPLACED)
+            if old is not None:
+                old.leave(CloseCode.REPLACED)
         return session
 
     async def _register(self, session: Session) -> None:

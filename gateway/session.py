@@ -7,7 +7,7 @@ OPENING ─welcome→ OPEN ─cut→ CUT ─welcome→ OPEN (resumed)
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.ack_window import AckWindow
 from gateway.answers import refused_frame, sent_frame
@@ -38,7 +38,7 @@ from schemas.frames import (
 )
 from schemas.records import Message
 
-__all__ = ["TRANSITIONS", "Session", "State"]
+__all__ = ["TRANSITIONS", "Link", "Session", "State"]
 
 _OFFENCES: Final = frozenset({Code.BAD_FRAME, Code.FRAME_TOO_LARGE, Code.UNKNOWN_TYPE})
 _SAID_TYPES: Final = frozenset(str(f.__struct_config__.tag) for f in (Send, Recall, Edit, React))
@@ -66,6 +66,16 @@ TRANSITIONS: Final[dict[tuple[State, str], State]] = {
     (State.CUT, "end"): State.CLOSED,
     (State.CLOSED, "end"): State.CLOSED,
 }
+
+
+class Link(Protocol):
+    """The connection of a session, as the gateway needs it."""
+
+    def write_out(self) -> None:
+        """Write everything the session has put, and close if it asks for it."""
+
+    def leave(self, code: CloseCode) -> None:
+        """Close with this code; the session goes on without this connection."""
 
 
 class Session:
@@ -130,7 +140,7 @@ class Session:
         self.waiting = Waiting()
         self.running = 0
         """Requests that are being answered from a store."""
-        self.link: object | None = None
+        self.link: Link | None = None
         """The connection that carries this session now."""
         self.progress = Progress()
         self._touched = touched

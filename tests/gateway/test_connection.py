@@ -96,7 +96,7 @@ async def test_an_unknown_subprotocol_is_400_and_names_the_known(world: World) -
 
 async def test_a_draining_gateway_is_503(world: World) -> None:
     """With the time to try again, as integer seconds."""
-    world.gateway._lobby.draining = True
+    world.gateway.parts.lobby.draining = True
     refused = await refusal(world, f"token={world.token('alice')}")
     assert refused.response.status_code == 503
     assert refused.response.headers["Retry-After"].isdigit()

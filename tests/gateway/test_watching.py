@@ -95,7 +95,7 @@ async def test_a_watcher_who_resumes_is_told_anew(world: World) -> None:
     alice.socket.transport.abort()
     await settle(lambda: not alice.socket.close_code or True)
     await world.enter("bob")
-    known = world.gateway._watching._known
+    known = world.gateway.parts.watching._known
     await settle(lambda: known["bob"].online)
     again = await world.enter("alice", f"device_id=phone&session_id={alice.welcome['session_id']}")
     assert seen(await again.expect("presence")) == ("bob", True, ["web"])
