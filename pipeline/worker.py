@@ -21,12 +21,12 @@ from infra.redis import RedisRouteTable
 from infra.settings import Settings
 from infra.telemetry.loop_lag import watch_loop
 from infra.telemetry.start import start_tracing
-from pipeline import metrics
 from pipeline.app import create_app
 from pipeline.dead_letter_limit import DeadLetterLimit
-from pipeline.progress import CLOCK_SKEW_MS, Progress
+from pipeline.progress import Progress
+from pipeline.report import report_progress
 from pipeline.stage import EXIT_STAGE_FAILED, StageRunner
-from pipeline.topology import Doors, StageSpec, group_of
+from pipeline.topology import Doors, StageSpec
 from schemas.errors import Unavailable
 
 __all__ = ["Worker"]
@@ -34,7 +34,6 @@ __all__ = ["Worker"]
 log = structlog.get_logger(__name__)
 
 _REPORT_INTERVAL_S = 1.0
-_STALL_S = 20.0
 _STOP_TIMEOUT_S = 10.0
 
 
@@ -68,9 +67,8 @@ class Worker:
         for spec in self._specs:
             stage = spec.build(doors)
             await stage.startup()
-            runner = StageRunner(
-                stage, self._bus, self._clock, Progress(), DeadLetterLimit.of(self._settings), self._tracing
-            )
+            limit = DeadLetterLimit.of(self._settings)
+            runner = StageRunner(stage, self._bus, self._clock, Progress(), limit, self._tracing)
             app = create_app(spec.name, spec.reads, self._settings, runner.run_partition)
             self._running.append(_Running(spec, runner, app))
         await asyncio.gather(*(running.app.start() for running in self._running))
@@ -127,24 +125,7 @@ class Worker:
             await self._routes.report_stopped(spec.name, running.runner.stopped)
             return
         owned = {tp.partition for tp in running.app.consumer.assignment() if tp.topic == spec.reads}
-        if not owned:
-            metrics.stage(spec.name).stand({})
-            return
-        now_ms = self._clock.now_ms()
-        if spec.upstream is None:
-            log_time_ms = progress.log_time_ms(now_ms, self._clock.monotonic())
-            upstream = dict.fromkeys(owned, log_time_ms - CLOCK_SKEW_MS)
-        else:
-            known = await self._routes.watermarks(spec.upstream)
-            upstream = {p: known[p] for p in owned if p in known}
-        ends = await self._bus.ends(spec.reads)
-        committed = await self._bus.committed(group_of(spec.name), spec.reads)
-        progress.idle(ends, committed, upstream)
-        marks = {p: ms for p, ms in progress.watermarks().items() if p in owned}
-        if marks:
-            await self._routes.set_watermarks(spec.name, marks)
-        metrics.stage(spec.name).stand(metrics.standings(owned, committed, ends, marks, now_ms))
-        stalled = progress.stalled(owned, ends, committed, self._clock.monotonic(), _STALL_S)
+        stalled = await report_progress(spec, progress, owned, self._bus, self._routes, self._clock)
         if stalled:
             log.critical("worker.stalled", stage=spec.name, partitions=sorted(stalled))
             os._exit(EXIT_STAGE_FAILED)
