@@ -15,6 +15,7 @@ from faust.tables.manager import TableManager
 
 from infra.ports import Record
 from infra.settings import Settings
+from pipeline.tenure import Tenure
 from pipeline.topology import group_of
 from pipeline.transport import BatchTransport
 
@@ -41,11 +42,11 @@ class _NoTables(TableManager):
         await self.recovery.start()
 
 
-def create_app(stage: str, topic: str, settings: Settings, run: ChunkRunner) -> faust.App:
+def create_app(stage: str, topic: str, settings: Settings, run: ChunkRunner, tenure: Tenure) -> faust.App:
     """An app that runs `run` over the chunks of each partition it is assigned, each on its own.
 
     `run` is started when a partition comes and cancelled when it goes. No exception may leave it:
-    Faust would acknowledge the chunk (`pipeline/stage.py` sees to that).
+    Faust would acknowledge the chunk (`pipeline/stage.py` sees to that). `tenure` is kept proven.
     """
     app = faust.App(
         group_of(stage),
@@ -69,6 +70,7 @@ def create_app(stage: str, topic: str, settings: Settings, run: ChunkRunner) -> 
         broker_commit_interval=settings.commit_interval_s,
     )
     app.transport = BatchTransport(app.conf.broker, app, app.loop)
+    app.transport.tenure = tenure
     channel = app.topic(topic, schema=_ChunkSchema())
 
     @app.agent(channel, name=stage, isolated_partitions=True)

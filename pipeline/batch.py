@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from infra.ports import Record
 from infra.telemetry.trace_context import Headers
+from pipeline.tenure import Tenure
 from schemas.errors import ImError
 
 __all__ = ["Batch", "Buried", "Stage"]
@@ -30,13 +31,16 @@ class Batch:
     topic: str
     partition: int
     records: Sequence[Record]
-    polled_at: float
-    """Monotonic seconds when the records were fetched: tells a worker that was paused past its session."""
+    began_at: float
+    """Monotonic seconds."""
     buried: list[Buried] = field(default_factory=list)
     repeats: int = 0
     """Set by `plan`: how many records had been handled before, and were passed over."""
     done_ms: int = 0
     """Set by `plan`, if it knows better than the records' own times: everything earlier is handled."""
+
+    tenure: Tenure | None = None
+    """Whether the partition is still this worker's; None: nobody gives it away (replays)."""
 
     trace: Mapping[int, Headers] = field(default_factory=dict)
     """By offset: headers that go beside whatever is made of a record, so that its trace goes on."""

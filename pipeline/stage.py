@@ -25,6 +25,7 @@ from pipeline import metrics
 from pipeline.batch import Batch, Buried, Stage
 from pipeline.dead_letter_limit import DeadLetterLimit
 from pipeline.progress import Progress
+from pipeline.tenure import Tenure
 from pipeline.topology import group_of
 from schemas.errors import Unavailable
 from schemas.topics import DEAD_LETTERS
@@ -52,6 +53,7 @@ class StageRunner:
         clock: Clock,
         progress: Progress,
         limit: DeadLetterLimit,
+        tenure: Tenure | None = None,
         tracing: Tracing | None = None,
     ) -> None:
         self.stage = stage
@@ -59,6 +61,7 @@ class StageRunner:
         self.stopped = ""
         """Why the stage handles nothing more in this process; empty while it works."""
         self._limit = limit
+        self._tenure = tenure
         self._bus = bus
         self._clock = clock
         self._metrics = metrics.stage(stage.name)
@@ -73,7 +76,8 @@ class StageRunner:
                 if partition < 0:
                     partition = first.partition
                     await self._until_done(partial(self.stage.assign, partition, first.offset))
-                await self._handle(Batch(first.topic, partition, records, self._clock.monotonic()))
+                began_at = self._clock.monotonic()
+                await self._handle(Batch(first.topic, partition, records, began_at, tenure=self._tenure))
         except asyncio.CancelledError:
             raise
         except BaseException as error:

@@ -16,17 +16,23 @@ from contextlib import suppress
 from inspect import isawaitable
 from typing import Any, ClassVar, cast
 
+from aiokafka.errors import NoError, RebalanceInProgressError
+from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
 from aiokafka.structs import ConsumerRecord
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from infra.ports import Record
+from pipeline.tenure import Tenure
 
 __all__ = ["BatchTransport", "split_chunk"]
 
 MAX_CHUNK_BYTES = 1_048_576
 _BUSY_POLL_S = 0.005
+_PROOFS = (SyncGroupRequest, HeartbeatRequest)
+_KNOWN = (NoError.errno, RebalanceInProgressError.errno)
+"""A member that is to join again is one: its partitions are its own until it does."""
 
 
 def split_chunk(records: Sequence[ConsumerRecord], max_bytes: int) -> Iterator[Sequence[ConsumerRecord]]:
@@ -58,6 +64,24 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
     async def start(self) -> None:
         self._thread_started.set()
         await self._default_start()
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        self._prove_tenure(cast(BatchTransport, self.transport).tenure)
+
+    def _prove_tenure(self, tenure: Tenure) -> None:
+        """Have each answer of the coordinator that says this member is known prove its tenure."""
+        coordinator = self._ensure_consumer()._coordinator
+        send = coordinator._send_req
+
+        async def send_and_prove(request: Any) -> Any:
+            asked_at = tenure.clock.monotonic()
+            answer = await send(request)
+            if isinstance(request, _PROOFS) and answer.error_code in _KNOWN:
+                tenure.prove(asked_at)
+            return answer
+
+        coordinator._send_req = send_and_prove
 
     async def stop(self) -> None:
         if not self._started.is_set() or self._stopped.is_set():
@@ -176,3 +200,5 @@ class BatchTransport(driver.Transport):
     """`aiokafka://` with chunks for events."""
 
     Consumer: ClassVar[Any] = BatchConsumer
+    tenure: Tenure
+    """Set by whoever makes the app."""

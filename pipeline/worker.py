@@ -26,6 +26,7 @@ from pipeline.dead_letter_limit import DeadLetterLimit
 from pipeline.progress import Progress
 from pipeline.report import report_progress
 from pipeline.stage import EXIT_STAGE_FAILED, StageRunner
+from pipeline.tenure import Tenure
 from pipeline.topology import Doors, StageSpec
 from schemas.errors import Unavailable
 
@@ -68,8 +69,9 @@ class Worker:
             stage = spec.build(doors)
             await stage.startup()
             limit = DeadLetterLimit.of(self._settings)
-            runner = StageRunner(stage, self._bus, self._clock, Progress(), limit, self._tracing)
-            app = create_app(spec.name, spec.reads, self._settings, runner.run_partition)
+            tenure = Tenure(self._clock, self._settings.session_timeout_s)
+            runner = StageRunner(stage, self._bus, self._clock, Progress(), limit, tenure, self._tracing)
+            app = create_app(spec.name, spec.reads, self._settings, runner.run_partition, tenure)
             self._running.append(_Running(spec, runner, app))
         await asyncio.gather(*(running.app.start() for running in self._running))
         self._watching.append(asyncio.create_task(watch_loop()))

@@ -23,10 +23,11 @@ from pipeline.moderation.rights import Target
 from pipeline.moderation.rules import Verdict, judge, judge_repeat, reject
 from pipeline.outcomes import rejected_answer
 from pipeline.states import ANY_POSITION, ConversationStates, look_up
+from pipeline.tenure import Tenure
 from schemas.codec import ACCEPTED, DECISION, INBOUND
 from schemas.codes import Code
 from schemas.conversation import GroupEvent, MemberEvent
-from schemas.errors import BadInput, Fenced, ImError, Undecodable
+from schemas.errors import BadInput, ImError, Undecodable
 from schemas.records import Decision
 from schemas.topics import ACCEPTED as ACCEPTED_TOPIC
 from schemas.topics import MODERATION
@@ -49,7 +50,7 @@ Place = tuple[str, int]
 class Effects:
     """What a batch comes to: decisions and accepted requests for the log, then answers to senders."""
 
-    polled_at: float
+    tenure: Tenure | None
     trace: Mapping[int, Headers]
     records: list[Outgoing] = field(default_factory=list)
     answers: list[Outgoing] = field(default_factory=list)
@@ -75,7 +76,6 @@ class Moderation:
 
     def __init__(self, settings: Settings, bus: Bus, history: HistoryStore, clock: Clock) -> None:
         self._window_ms = settings.dedupe_window_s * 1000
-        self._pause_limit_s = settings.session_timeout_s
         self._bus = bus
         self._history = history
         self._clock = clock
@@ -131,7 +131,7 @@ class Moderation:
 
     def plan(self, batch: Batch) -> Effects:
         here = self._partitions[batch.partition]
-        effects = Effects(batch.polled_at, batch.trace)
+        effects = Effects(batch.tenure, batch.trace)
         now_ms = self._clock.now_ms()
         for record, request in zip(batch.records, here.requests, strict=True):
             if here.ledger.is_done(record.offset):
@@ -194,8 +194,8 @@ class Moderation:
         return verdict
 
     async def perform(self, effects: Effects) -> None:
-        if self._clock.monotonic() - effects.polled_at > self._pause_limit_s:
-            raise Fenced("this worker was paused for longer than its session: another may own the partition")
+        if effects.tenure is not None:
+            effects.tenure.check()
         await self._bus.publish(effects.records)
         await self._bus.publish(effects.answers)
 

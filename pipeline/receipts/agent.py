@@ -83,7 +83,7 @@ class Receipts:
             here.batch = batch
             here.receipts = [read_receipt(record) for record in batch.records]
         receipts = [receipt for receipt in here.receipts if isinstance(receipt, Receipt)]
-        await here.audience.load(receipts, batch.polled_at)
+        await here.audience.load(receipts, batch.began_at)
 
     def plan(self, batch: Batch) -> Effects:
         here = self._partitions[batch.partition]

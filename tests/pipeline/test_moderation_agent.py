@@ -22,6 +22,7 @@ from pipeline.moderation.agent import Effects, Moderation
 from pipeline.moderation.policy import publish_policy
 from pipeline.persistence.rows import rows_of
 from pipeline.sequencing.agent import Sequencing
+from pipeline.tenure import Tenure
 from schemas.codec import ACCEPTED, DECISION, INBOUND, MESSAGE, OUTBOUND
 from schemas.errors import Fenced
 from schemas.frames import JSON, Rejected
@@ -45,6 +46,7 @@ class World:
         self.clock = ManualClock()
         self.bus = MemoryBus(1, self.clock)
         self.history = MemoryHistory()
+        self.tenure = Tenure(self.clock, SETTINGS.session_timeout_s)
         self.count = 0
 
     async def ask(self, sender: str = "alice", text: str = "hi", **fields: Any) -> Inbound:
@@ -66,9 +68,10 @@ class World:
 
     async def plan(self, stage: Moderation, start: int = 0, stop: int | None = None) -> tuple[Batch, Effects]:
         records = self.bus.records("im.inbound", 0, start)
-        batch = Batch(
-            "im.inbound", 0, records[: None if stop is None else stop - start], self.clock.monotonic()
-        )
+        now = self.clock.monotonic()
+        self.tenure.prove(now)
+        chunk = records[: None if stop is None else stop - start]
+        batch = Batch("im.inbound", 0, chunk, now, tenure=self.tenure)
         await stage.load(batch)
         return batch, stage.plan(batch)
 
@@ -307,6 +310,17 @@ async def test_a_paused_worker_writes_nothing(world: World) -> None:
     with pytest.raises(Fenced):
         await stage.perform(effects)
     assert world.bus.records("im.accepted") == []
+
+
+async def test_a_slow_worker_goes_on_if_its_group_knows_it(world: World) -> None:
+    """What takes longer than a session is no pause while heartbeats are answered."""
+    await world.ask()
+    stage = await world.worker()
+    _, effects = await world.plan(stage)
+    world.clock.advance(SETTINGS.session_timeout_s + 1)
+    world.tenure.prove(world.clock.monotonic() - 1)
+    await stage.perform(effects)
+    assert list(world.accepted()) == [0]
 
 
 async def test_effects_may_be_performed_again(world: World) -> None:

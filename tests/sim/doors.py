@@ -7,7 +7,8 @@ of these the caller may be killed or stopped. What was on its way when its sende
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from infra.memory.bus import MemoryBus
@@ -199,6 +200,23 @@ class BusDoor(_Door):
 
     async def ends(self, topic: str) -> dict[int, int]:
         return await self.call("read log", lambda: at_once(self._log.ends(topic)))
+
+    async def beginnings(self, topic: str) -> dict[int, int]:
+        return await self.call("read log", lambda: at_once(self._log.beginnings(topic)))
+
+    @asynccontextmanager
+    async def scan(
+        self, topic: str, partition: int, start: int, end: int
+    ) -> AsyncIterator[AsyncIterator[Sequence[Record]]]:
+        yield self._runs(topic, partition, start, end)
+
+    async def _runs(
+        self, topic: str, partition: int, start: int, end: int
+    ) -> AsyncIterator[Sequence[Record]]:
+        runs: list[Sequence[Record]] = []
+        await self.read_range(topic, partition, start, end, runs.append)
+        for run in runs:
+            yield run
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         return await self.call("read log", lambda: at_once(self._log.committed(group, topic)))

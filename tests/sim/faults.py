@@ -33,7 +33,8 @@ EVENTS: Final[tuple[Event, ...]] = (
 )  # fmt: skip
 SEAMS: Final = (
     "publish im.inbound", "publish im.accepted", "publish im.moderation", "publish im.messages",
-    "publish im.receipts", "publish im.outbound", "read log", "table", "store write", "store read", "commit",
+    "publish im.places", "publish im.receipts", "publish im.presence", "publish im.outbound", "read log",
+    "table", "store write", "store read", "commit",
 )  # fmt: skip
 """Where a process meets the outside."""
 _READS: Final = frozenset({"read log", "store read"})

@@ -1,7 +1,7 @@
 """A gateway's parts over simulated engines, and the sockets between it and its clients.
 
-The parts and their order are those of `gateway/server.py`; what is left out is bytes: a socket here
-carries whole frames.
+The parts are the gateway's own (`gateway/parts.py`); what is left out is bytes: a socket here carries
+whole frames.
 """
 
 from __future__ import annotations
@@ -11,34 +11,14 @@ from collections.abc import Coroutine, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.auth import TokenVerifier
-from gateway.conversation_view import ConversationView
-from gateway.desk import Desk, Services
-from gateway.directory import Directory
-from gateway.downlink import Downlink
 from gateway.handshake import Opening
-from gateway.history import HistoryService
-from gateway.hub import Hub
-from gateway.inbox import InboxReader
-from gateway.lobby import Lobby
 from gateway.metrics import Metrics
-from gateway.missed import Missed
-from gateway.presence import Presence
-from gateway.pulse import Pulse
-from gateway.reading import Reading
-from gateway.receipts import Receipts
+from gateway.parts import Parts
 from gateway.session import Session
-from gateway.session_rules import SessionRules
-from gateway.sync import SyncService
-from gateway.throttle import SendLimiter, send_rate
-from gateway.typing_notes import TypingNotes
-from gateway.uplink import Uplink
 from infra.tokens import mint_token
 from schemas.codes import CloseCode
 from schemas.errors import Refused, Unavailable
 from schemas.frames import JSON, ClientFrame
-from schemas.ids import new_name
-from schemas.topics import outbound_topic
 from tests.sim.doors import BusDoor, history_door, routes_door
 from tests.sim.loop import EPOCH_MS, Process
 
@@ -52,11 +32,6 @@ _SECRET: Final = "a-secret-that-is-long-enough-for-hs256"
 _WIRE_S: Final = 0.02
 _SWEEP_S: Final = 1.0
 """Ten slices at once, ten times as seldom as `SWEEP_S`: the same for every session."""
-
-
-@cache
-def _verifier() -> TokenVerifier:
-    return TokenVerifier(_SECRET)
 
 
 @cache
@@ -99,7 +74,7 @@ class Socket:
         self._up_at = self._arrival(self._up_at)
         self._call(self._up_at, self.gateway.process, self._arrived_up, data)
 
-    def leave(self, code: CloseCode) -> None:  # `gateway.lobby.Link`
+    def leave(self, code: CloseCode) -> None:
         """The server closes; its session goes on without this socket."""
         self.session = None
         self.server_close(int(code))
@@ -167,7 +142,7 @@ class Socket:
         self.server_open = False
         session, self.session = self.session, None
         if session is not None:
-            self.gateway.lobby.gone(session, by_client=polite)
+            self.gateway.parts.lobby.gone(session, by_client=polite)
 
     def _down(self, data: bytes) -> None:
         self._down_at = self._arrival(self._down_at)
@@ -179,8 +154,8 @@ class Socket:
             return
         if self.world.traced:
             self.world.tell(f"{self.device.device_id} → {self.gateway.gateway_id} {data.decode()}")
-        self.gateway.desk.frame(session, data, True)
-        self.gateway.flush()
+        self.gateway.parts.desk.frame(session, data, True)
+        self.gateway.parts.flush()
 
     def _arrived_down(self, data: bytes) -> None:
         if self.torn or not self.client_open:
@@ -206,62 +181,27 @@ class Gateway:
         self.process = Process(world.loop, gateway_id, world.tell)
         self.ready = False
         self.sockets: list[Socket] = []
-        settings = world.settings_of(gateway_id)
-        clock, metrics = world.clock, _metrics()
-        bus = BusDoor(world, self.process)
-        routes = routes_door(world, self.process, world.table)
-        history = history_door(world, self.process, world.store)
-        partitions = settings.partitions
-        self.hub = Hub(metrics)
-        self.uplink = Uplink(
-            bus, SendLimiter(send_rate(settings)), clock, metrics, settings.publish_timeout_s, self.flush
-        )
-        self._downlink = Downlink(bus, outbound_topic(gateway_id).name, self.hub, clock, metrics, self.flush)
-        self._presence = Presence(
-            routes, bus, self.hub, clock, gateway_id, new_name(), settings.lease_s, self.flush
-        )
-        self._pulse = Pulse(routes, self._downlink, clock, partitions, Missed(history), self.flush)
-        self._receipts = Receipts(bus, clock)
-        inbox = InboxReader(routes, history, clock)
-        page_bytes = settings.outbox_bytes // 2
-        services = Services(
-            self.uplink,
-            self._pulse,
-            self._receipts,
-            SyncService(routes, inbox, ConversationView(history), clock, partitions, page_bytes),
-            HistoryService(history, page_bytes),
-            Directory(history, clock),
-            Reading(routes, history, inbox, self._receipts),
-            TypingNotes(routes, history, bus),
-        )
-        self.desk = Desk(services, clock, metrics, self.flush)
-        rules = SessionRules.of(settings)
-        self.lobby = Lobby(
-            self.hub, self._presence, _verifier(), rules, clock, metrics, settings.max_connections
+        self.parts = Parts(
+            world.settings_of(gateway_id),
+            _SECRET,
+            BusDoor(world, self.process),
+            routes_door(world, self.process, world.table),
+            history_door(world, self.process, world.store),
+            world.clock,
+            _metrics(),
         )
         self.process.spawn(self._serve())
 
     async def _serve(self) -> None:
-        await self._until_done(self._downlink.startup)
-        await self._until_done(self._presence.startup)
-        for part in (
-            self._downlink.run(),
-            self._presence.run(),
-            self._pulse.run(),
-            self._receipts.run(),
-            self._sweep(),
-        ):
-            self._watch(part)
-        self.ready = True
-
-    async def _until_done(self, startup: Any) -> None:
-        """A gateway that cannot start is started again."""
         while True:
             try:
-                await startup()
-                return
+                await self.parts.startup()
+                break
             except Unavailable:
                 await asyncio.sleep(0.5)
+        for part in (*self.parts.work(), self._sweep()):
+            self._watch(part)
+        self.ready = True
 
     def _watch(self, part: Coroutine[Any, Any, None]) -> None:
         asyncio.create_task(part).add_done_callback(self._ended)
@@ -274,9 +214,9 @@ class Gateway:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_S)
-            for _ in range(len(self.hub.sessions) + 1):
-                self.lobby.sweep()
-            self.flush()
+            for _ in range(len(self.parts.hub.sessions) + 1):
+                self.parts.lobby.sweep()
+            self.parts.flush()
 
     def connect(self, socket: Socket, resume: str) -> None:
         """A client asks to come in (called inside this process)."""
@@ -298,26 +238,16 @@ class Gateway:
         device = socket.device
         opening = Opening(token_of(device.user), device.device_id, "web", resume, JSON, None)
         try:
-            session = await self.lobby.admit(opening, self._pulse.consumed_ms)
+            session = await self.parts.admit(opening)
         except Refused:
             socket.server_close(1013)
             return
-        if socket.is_gone() or not self.lobby.welcome(session, socket):
-            self.lobby.gone(session, by_client=True)
+        if socket.is_gone() or not self.parts.welcome(session, socket):
+            self.parts.lobby.gone(session, by_client=True)
             return
         socket.session = session
         self.sockets.append(socket)
         socket.write_out()
-
-    def flush(self) -> None:
-        """What `GatewayServer.flush` does."""
-        touched = self.hub.touched
-        while touched:
-            batch = touched.copy()
-            touched.clear()
-            for session in batch:
-                if isinstance(session.link, Socket):
-                    session.link.write_out()
 
 
 def _payloads(data: bytes) -> Iterator[bytes]:
