@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from infra.ports import Record
-from pipeline.app import group_of
 from pipeline.batch import Stage
-from pipeline.progress import CLOCK_SKEW_MS, Progress
+from pipeline.dead_letter_limit import DeadLetterLimit
+from pipeline.progress import Progress
+from pipeline.report import report_progress
 from pipeline.stage import StageRunner
-from pipeline.topology import STAGES, Doors, StageSpec
+from pipeline.tenure import Tenure
+from pipeline.topology import STAGES, Doors, StageSpec, group_of
 from schemas.errors import Fenced, Unavailable
-from tests.sim.doors import BusDoor, at_once, history_door, routes_door
+from tests.sim.doors import BusDoor, history_door, routes_door
 from tests.sim.loop import Process
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ _MOST_RECORDS: Final = 8
 _COMMIT_S: Final = 0.5
 _REPORT_S: Final = 2.0
 _REVOKE_S: Final = 10.0
+_BEAT_S: Final = 0.01
 Place = tuple[str, int]
 """(stage, partition)"""
 
@@ -112,7 +115,8 @@ class _Runner(StageRunner):
     """The real loop, whose process ends in the simulation."""
 
     def __init__(self, worker: Worker, stage: Stage[Any], progress: Progress) -> None:
-        super().__init__(stage, worker.bus, worker.world.clock, progress)
+        limit = DeadLetterLimit.of(worker.world.settings)
+        super().__init__(stage, worker.bus, worker.world.clock, progress, limit, worker.tenure)
         self._worker = worker
 
     def _die(self, error: BaseException) -> NoReturn:
@@ -138,8 +142,13 @@ class Worker:
         self.routes = routes_door(world, self.process, world.table)
         self.owned: dict[Place, Consumed] = {}
         self.ready = False
+        self.tenure: Tenure = Tenure(world.clock, world.settings.session_timeout_s)
+        """One for all its stages, as all its memberships are one here."""
+        self.heard_at = 0.0
+        """When the coordinator last heard of it."""
         self._runners: dict[str, _Runner] = {}
         self._commit_waits = False
+        self._returning = False
         self.process.spawn(self._startup())
 
     async def _startup(self) -> None:
@@ -156,6 +165,7 @@ class Worker:
             self._runners[spec.name] = _Runner(self, stage, Progress())
         self.ready = True
         self.world.groups.joined(self)
+        self._beat()
         while True:
             await asyncio.sleep(_REPORT_S * (0.5 + self.world.rng.random()))
             for runner in self._runners.values():
@@ -163,6 +173,12 @@ class Worker:
                     await self._report(runner)
                 except Unavailable:
                     continue
+
+    def _beat(self) -> None:
+        """Ask the coordinator whether it knows this worker, now and every so often."""
+        asked_at = self.world.loop.now
+        self.world.later(_BEAT_S * self.world.rng.random(), self.world.groups.heard, self, asked_at)
+        self.process.after(self.world.settings.session_timeout_s / 6, self._beat)
 
     async def take(self, stage: str, partition: int, position: int, epoch: int) -> None:
         """Own a partition from this position on; what is left of an earlier ownership ends first."""
@@ -174,8 +190,12 @@ class Worker:
 
     async def return_late(self) -> None:
         """It was stopped for so long that the others went on without it: give everything up, join again."""
+        if self._returning:
+            return
+        self._returning = True
         for place in list(self.owned):
             await self.give(place)
+        self._returning = False
         self.world.groups.joined(self)
 
     async def give(self, place: Place) -> None:
@@ -226,26 +246,11 @@ class Worker:
         return False
 
     async def _report(self, runner: _Runner) -> None:
-        """What `pipeline/worker.py` does about once a second."""
-        name, spec = runner.stage.name, _SPECS[runner.stage.name]
-        owned = [partition for stage, partition in self.owned if stage == name]
-        if not owned:
-            return
-        if spec.upstream is None:
-            upstream = dict.fromkeys(owned, self.world.clock.now_ms() - CLOCK_SKEW_MS)
-        else:
-            known = await self.routes.watermarks(spec.upstream)
-            upstream = {p: known[p] for p in owned if p in known}
-        ends, committed = await self.bus.call("read log", lambda: self._positions(spec))
-        runner.progress.idle(ends, committed, upstream)
-        marks = {p: ms for p, ms in runner.progress.watermarks().items() if p in owned}
-        if marks:
-            await self.routes.set_watermarks(name, marks)
-
-    def _positions(self, spec: StageSpec) -> tuple[dict[int, int], dict[int, int]]:
-        log = self.world.log
-        ends = at_once(log.ends(spec.reads))
-        return ends, log.committed_now(group_of(spec.name), spec.reads)
+        name = runner.stage.name
+        owned = {partition for stage, partition in self.owned if stage == name}
+        if owned:
+            clock = self.world.clock
+            await report_progress(_SPECS[name], runner.progress, owned, self.bus, self.routes, clock)
 
 
 @dataclass(slots=True)
@@ -273,10 +278,20 @@ class Groups:
         """A new life of a worker is ready."""
         self.world.tell(f"joins {worker.name}")
         self.members[worker.name] = worker
+        self._prove(worker, self.world.loop.now)
         for place, owner in self.owners.items():
             if owner.worker == worker.name and not owner.giving:
                 self._hand(place, worker)
         self.rebalance()
+
+    def heard(self, worker: Worker, asked_at: float) -> None:
+        """A heartbeat arrived: answered, if it is a member's."""
+        if self.members.get(worker.name) is worker:
+            self._prove(worker, asked_at)
+
+    def _prove(self, worker: Worker, asked_at: float) -> None:
+        worker.heard_at = self.world.loop.now
+        worker.process.after(_BEAT_S * self.world.rng.random(), worker.tenure.prove, asked_at)
 
     def lost(self, worker: Worker) -> None:
         """Nothing was heard of this life for the session timeout."""

@@ -20,8 +20,7 @@ from infra.memory.history import MemoryHistory
 from infra.memory.routes import MemoryRouteTable
 from infra.ports import Outgoing
 from infra.settings import Settings
-from pipeline.app import group_of
-from pipeline.topology import STAGES
+from pipeline.topology import STAGES, group_of
 from schemas.codec import POLICY
 from schemas.records import Policy, Rule
 from schemas.topics import POLICY as POLICY_TOPIC
@@ -176,7 +175,7 @@ class World:
         process.kill()
         self.tell(f"dies {process.name}")
         if (worker := self._worker(process)) is not None:
-            self.later(self.settings.session_timeout_s, self.groups.lost, worker)
+            self.later(self._session_left_s(worker), self.groups.lost, worker)
             self.later(0.3 + 9.0 * self.rng.random() ** 2, self._start_worker, worker.name)
         elif (gateway := self._gateway(process)) is not None:
             for socket in gateway.sockets:
@@ -191,12 +190,16 @@ class World:
         self.tell(f"stops {process.name}")
         lasts_s = 0.2 + 11.0 * self.rng.random()
         worker = self._worker(process)
-        if worker is not None and lasts_s > self.settings.session_timeout_s:
-            self.later(self.settings.session_timeout_s, self._evict, worker)
+        if worker is not None:
+            self.later(self._session_left_s(worker), self._evict, worker)
         self.later(lasts_s, self._go_on, process)
 
+    def _session_left_s(self, worker: Worker) -> float:
+        """How long the coordinator goes on counting this worker in, if it hears nothing more."""
+        return max(0.0, worker.heard_at + self.settings.session_timeout_s - self.loop.now)
+
     def _evict(self, worker: Worker) -> None:
-        if worker.process.paused:
+        if worker.process.paused and self._session_left_s(worker) < 0.001:
             self.groups.lost(worker)
 
     def _go_on(self, process: Process) -> None:
