@@ -16,6 +16,7 @@ from gateway.presence import Presence
 from gateway.room import Room
 from gateway.session import Link, Session, State
 from gateway.session_rules import SessionRules
+from gateway.standstill import Standstill
 from infra.clock import Clock
 from schemas.codes import CloseCode, Code
 from schemas.errors import Refused, Unavailable
@@ -56,6 +57,7 @@ class Lobby:
         self._metrics = metrics
         self._room = room
         self._guard = guard
+        self._standstill = Standstill()
         self._sweeping: Iterator[Session] = iter(())
         self.draining = False
 
@@ -65,6 +67,7 @@ class Lobby:
         if self.draining:
             raise Refused(Code.UNAVAILABLE, "this gateway is being drained", retry_after_ms=1_000)
         self._guard.meet(principal, opening.ip)
+        self._standstill.check(self._clock.monotonic())
         session = self._resumable(opening, principal.user_id)
         if session is not None:
             session.principal = principal
@@ -114,6 +117,7 @@ class Lobby:
     def sweep(self) -> None:
         """Look at the next tenth of the sessions: what ends by time alone ends here."""
         now, now_ms = self._clock.monotonic(), self._clock.now_ms()
+        self._standstill.look(now)
         for _ in range(1 + len(self._hub.sessions) // SWEEP_SLICES):
             session = next(self._sweeping, None)
             if session is None:

@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 _BATCH: Final = 500
 _RETRY_S: Final = 0.2
+_SKEW_MS: Final = 2_000
+"""How far the clocks of two gateways may be apart: who goes from one to the other is newer all the same."""
 _REPLACED: Final = CloseOrder.of(CloseCode.REPLACED)
 
 
@@ -168,7 +170,8 @@ class Presence:
         log.info("routes attached again", sessions=len(sessions))
 
     async def _attach(self, sessions: list[Session], again: bool = False) -> None:
-        """Routes that are attached `again` give way to newer ones: their devices went elsewhere meanwhile."""
+        """Routes give way to newer ones: their devices went elsewhere since. That is expected of those that
+        are attached `again`; of others when this gateway stood still between their welcome and this call."""
         answers = await self._routes.attach([(s.user_id, self._route(s)) for s in sessions])
         large: list[str] = []
         for session, attached in zip(sessions, answers, strict=True):
@@ -178,19 +181,18 @@ class Presence:
                 self.detach(session)
         if large:
             await self._routes.add_reader(large, self._gateway_id)
-        if again:
-            sessions, answers = await self._give_way(sessions, answers)
+        sessions, answers = await self._give_way(sessions, answers, 0 if again else _SKEW_MS)
         await self._replace(sessions, answers)
 
     async def _give_way(
-        self, sessions: list[Session], answers: list[Attached]
+        self, sessions: list[Session], answers: list[Attached], margin_ms: int
     ) -> tuple[list[Session], list[Attached]]:
         """Put back the newer routes that were replaced, and close what took their place; the rest stands."""
         newer: list[tuple[str, Route]] = []
         standing: list[tuple[Session, Attached]] = []
         for session, attached in zip(sessions, answers, strict=True):
             old = attached.replaced
-            if old is None or old.since_ms <= session.since_ms:
+            if old is None or old.since_ms <= session.since_ms + margin_ms:
                 standing.append((session, attached))
                 continue
             newer.append((session.user_id, old))

@@ -204,3 +204,19 @@ async def test_a_route_that_is_attached_again_gives_way_to_a_newer_one() -> None
     assert stale.closing is CloseCode.REPLACED
     assert bus.records("im.outbound.gw-2") == []
     assert [route.session_id for route in (await table.routes_of(["alice"]))["alice"]] == ["s2"]
+
+
+@pytest.mark.parametrize(("later_ms", "closed"), [(5_000, "stale"), (1_000, "other")])
+async def test_a_route_that_comes_late_gives_way_to_a_newer_one(later_ms: int, closed: str) -> None:
+    """As when its gateway stood still before the call; clocks that are a little apart are no reason."""
+    place, table, bus = await a_place()
+    elsewhere = Place(table, bus, "gw-2")
+    await elsewhere.presence.startup()
+    stale, other = place.session("alice", "s1"), elsewhere.session("alice", "s2")
+    stale.since_ms, other.since_ms = 10_000, 10_000 + later_ms
+    await elsewhere.presence.attach(other)
+    await place.presence.attach(stale)
+    routes = (await table.routes_of(["alice"]))["alice"]
+    assert (stale.closing is CloseCode.REPLACED) == (closed == "stale")
+    assert len(bus.records("im.outbound.gw-2")) == (closed == "other")
+    assert [route.session_id for route in routes] == ["s2" if closed == "stale" else "s1"]
