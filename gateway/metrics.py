@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from gateway.limits.metrics import LimitMetrics
 from infra.telemetry.histogram import BatchHistogram
 from schemas.codes import CloseCode, Code
 
@@ -21,6 +22,7 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
+        self.limits = LimitMetrics(registry)
         self.connections = Gauge(
             "im_gateway_connections", "WebSocket connections that are open", registry=registry
         )

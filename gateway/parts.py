@@ -17,7 +17,6 @@ from gateway.hub import Hub
 from gateway.inbox import InboxReader
 from gateway.limits.exchange import Exchange
 from gateway.limits.guard import Guard
-from gateway.limits.metrics import LimitMetrics
 from gateway.limits.watch import Watch
 from gateway.lobby import Lobby
 from gateway.metrics import Metrics
@@ -70,8 +69,7 @@ class Parts:
         page_bytes = settings.outbox_bytes // 2
         boot_id = new_name()
         self._clock = clock
-        limit_metrics = LimitMetrics(metrics.registry)
-        self.guard = guard = Guard(settings, hub, clock, limit_metrics)
+        self.guard = guard = Guard(settings, hub, clock, metrics.limits)
         hub.ended = self._ended
         self.uplink = Uplink(
             bus,
@@ -83,9 +81,9 @@ class Parts:
             settings.backlog_bytes,
             tracing,
         )
-        self.watch = Watch(guard.admission, lambda: self.uplink.backlog, clock, limit_metrics)
+        self.watch = Watch(guard.admission, lambda: self.uplink.backlog, clock, metrics.limits)
         self._exchange = Exchange(
-            shared, routes, guard, clock, limit_metrics, gateway_id, boot_id, self.flush
+            shared, routes, guard, clock, metrics.limits, gateway_id, boot_id, self.flush
         )
         topic = outbound_topic(gateway_id).name
         self.downlink = Downlink(bus, topic, hub, clock, metrics, self.flush, tracing)

@@ -43,7 +43,7 @@ class Progress:
         self._busy.discard(batch.partition)
         self._next_offset[batch.partition] = last.offset + 1
         self._raise(batch.partition, batch.done_ms or last.timestamp_ms)
-        began_ms = last.timestamp_ms - batch.polled_at * 1000
+        began_ms = last.timestamp_ms - batch.began_at * 1000
         self._log_began_ms = max(began_ms, self._log_began_ms or began_ms)
 
     def log_time_ms(self, now_ms: int, monotonic: float) -> int:

@@ -10,7 +10,7 @@ from schemas.codes import CloseCode, Code
 from tests.gateway.world import a_world
 
 MAX_SERIES = 300
-LABELS = {"le", "code", "status", "dependency"}
+LABELS = {"le", "code", "status", "dependency", "reason"}
 
 
 def test_series_are_bounded() -> None:

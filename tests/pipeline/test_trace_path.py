@@ -58,7 +58,7 @@ class Stages:
         for stage, topic in zip(stages, TOPICS, strict=False):
             await stage.startup()
             limit = DeadLetterLimit.of(self.settings)
-            runner = StageRunner(stage, self.bus, self.clock, Progress(), limit, self.tracing)
+            runner = StageRunner(stage, self.bus, self.clock, Progress(), limit, tracing=self.tracing)
             await runner.run_partition(one_chunk(self.bus.records(topic)))
 
     def headers(self, topic: str) -> list[tuple[tuple[str, bytes], ...]]:

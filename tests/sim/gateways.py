@@ -187,6 +187,7 @@ class Gateway:
             BusDoor(world, self.process),
             routes_door(world, self.process, world.table),
             history_door(world, self.process, world.store),
+            world.limits,
             world.clock,
             _metrics(),
         )

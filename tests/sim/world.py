@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 import schemas.ids
 from infra.memory.history import MemoryHistory
+from infra.memory.limits import MemorySharedLimits
 from infra.memory.routes import MemoryRouteTable
 from infra.ports import Outgoing
 from infra.settings import Settings
@@ -80,6 +81,7 @@ class World:
         self.log = SimLog(self, self.settings.partitions)
         self.table = MemoryRouteTable(self.clock)
         self.store = MemoryHistory()
+        self.limits = MemorySharedLimits(self.clock)
         self.groups = Groups(self)
         self.workers: dict[str, Worker] = {}
         self.gateways: dict[str, Gateway] = {}

@@ -12,7 +12,6 @@ from gateway.auth import Principal
 from gateway.hub import Hub
 from gateway.limits.exchange import Exchange
 from gateway.limits.guard import Guard
-from gateway.limits.metrics import LimitMetrics
 from gateway.metrics import Metrics
 from infra.clock import ManualClock
 from infra.memory.limits import MemorySharedLimits
@@ -63,7 +62,7 @@ class Gateways:
         for number in range(count):
             values = {"auth_secret": SecretStr("x" * 40), "gateway_id": f"gw-{number}", **settings}
             metrics = Metrics()
-            instruments, hub = LimitMetrics(metrics.registry), Hub(metrics)
+            instruments, hub = metrics.limits, Hub(metrics)
             guard = Guard(Settings(**values), hub, self.clock, instruments)
             self.guards.append(guard)
             self.hubs.append(hub)
