@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from contextlib import ExitStack
-from typing import NamedTuple
+from random import SystemRandom
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from infra.settings import Settings
 from schemas.errors import SettingsError
 
 __all__ = ["Address", "free_ports", "is_free", "local_addresses", "parse_address", "with_free_ports"]
+
+_FIRST_PORT: Final = 10_000
+_FIRST_OUTGOING_PORT: Final = 32_768
+"""Where Linux's `ip_local_port_range` begins; elsewhere it begins later."""
+_given: Final[set[int]] = set()
+_random: Final = SystemRandom()
+"""Two processes that seed their random numbers alike must not ask for the same ports."""
 
 
 class Address(NamedTuple):
@@ -64,12 +71,18 @@ def is_free(address: Address) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """That many different ports that nobody listens on. Another process may still take one before you do."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """That many ports that nobody listens on, none of which this process was given before.
+
+    They lie below those that the kernel gives to outgoing connections, so a server that is started again
+    finds its port free. Another process may still take one before you do.
+    """
+    ports: list[int] = []
+    while len(ports) < count:
+        port = _random.randrange(_FIRST_PORT, _FIRST_OUTGOING_PORT)
+        if port not in _given and is_free(Address("127.0.0.1", port)):
+            _given.add(port)
+            ports.append(port)
+    return ports
 
 
 def with_free_ports(settings: Settings) -> Settings:

@@ -58,6 +58,13 @@ def test_free_ports_are_different_and_free() -> None:
     assert all(is_free(Address("127.0.0.1", port)) for port in ports)
 
 
+def test_no_port_is_given_twice() -> None:
+    """Ports that are asked for one after the other differ, and no outgoing connection takes one of them."""
+    ports = [port for _ in range(500) for port in free_ports(1)]
+    assert len(set(ports)) == len(ports)
+    assert max(ports) < 32_768
+
+
 def test_settings_with_free_ports_disturb_no_default() -> None:
     """Tests run beside an `im run` on the default ports."""
     default, moved = Settings(), with_free_ports(Settings())
