@@ -24,7 +24,7 @@ from infra.stack.supervisor import Supervisor, together
 from infra.tokens import mint_token
 from schemas.errors import SettingsError
 
-__all__ = ["WORKERS", "System", "gateway_addresses"]
+__all__ = ["LEDGER", "WORKERS", "System", "gateway_addresses"]
 
 WORKERS: Final = (
     ("worker-1", ("moderation", "sequencing", "fanout")),

@@ -22,7 +22,7 @@ from infra.stack.probes import http_probe
 from infra.stack.process import ChildProcess, ChildSpec, Probe
 from infra.stack.progress import Steps, silent_steps
 from infra.stack.supervisor import together
-from infra.stack.system import WORKERS, System
+from infra.stack.system import LEDGER, WORKERS, System
 from schemas.errors import BadInput, Unavailable
 from tests.faults.clocks import Clocks
 from tests.faults.disk import Disk
@@ -34,6 +34,7 @@ SECOND: Final = "b-"
 """How the names of the second system begin."""
 GATEWAYS: Final = ("gw-1", f"{SECOND}gw-1")
 WORKER_NAMES: Final = tuple(prefix + name for prefix in ("", SECOND) for name, _ in WORKERS)
+LEDGERS: Final = (LEDGER, SECOND + LEDGER)
 ENGINES: Final = ("kafka", "redis", "cassandra")
 LARGE_GROUP_MEMBERS: Final = 8
 PARTITIONS: Final = 4
@@ -58,7 +59,8 @@ def chaos_settings(base: Settings, data_dir: Path) -> Settings:
 
 
 class Arena:
-    """`async with Arena(settings) as arena:` — two gateways and four workers, each behind links of its own.
+    """`async with Arena(settings) as arena:` — two gateways, four workers and two ledgers, each behind
+    links of its own.
 
     Everything is a child of this process, on free ports; its data are under `settings.data_dir`.
     """
@@ -69,7 +71,7 @@ class Arena:
         self.gateways: Mapping[str, Address] = dict(
             zip(GATEWAYS, (Address(each.host, each.port) for each in (settings, second)), strict=True)
         )
-        self.network = Network(settings, (*GATEWAYS, *WORKER_NAMES), list(self.gateways.values()))
+        self.network = Network(settings, (*GATEWAYS, *WORKER_NAMES, *LEDGERS), list(self.gateways.values()))
         self.clocks = Clocks(settings.data_dir.absolute() / "clocks")
         self.disk = Disk(settings.data_dir.absolute() / "kafka")
         self.bus = KafkaBus(settings, client_id="chaos")
