@@ -127,6 +127,8 @@ def _tables(summary: Summary) -> list[Table]:
     figures = [
         ("sends that went well", f"{checked.counts['ok']:,} of {checked.counts['sends']:,}"),
         ("definite answer within 30 s", f"{100 * summary.definite_share:.4f} %"),
+        ("without any answer in the end", f"{overall.unanswered:,}"),
+        ("time without an outage", f"{100 * overall.available:.3f} %"),
         ("longest silence", f"{overall.longest_gap_s:.2f} s"),
         ("accepted p50 / p99", _both(overall.accepted_p50_ms, overall.accepted_p99_ms)),
         ("delivered p50 / p99", _both(overall.deliver_p50_ms, overall.deliver_p99_ms)),

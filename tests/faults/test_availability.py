@@ -58,6 +58,7 @@ def test_a_fault_costs_the_time_in_which_sends_waited(told: MemoryHistory) -> No
     fault = check(told).availability.faults[0]
     assert (fault.sends, fault.answered, fault.took_hold) == (2, 2, True)
     assert (fault.longest_gap_s, fault.unavailable_s) == (3.0, 3.0)
+    assert fault.available == pytest.approx(1 - 2.0 / 2.5)  # from 1.5 to 4.0, away from 2.0 on
 
 
 def test_latencies_belong_to_the_send(told: MemoryHistory) -> None:
@@ -80,3 +81,17 @@ def test_an_outage_soon_after_the_healing_is_still_the_fault_s(told: MemoryHisto
     say(told, len(ANSWERS), 20.0, 5.0)
     fault = check(told).availability.faults[0]
     assert (fault.longest_gap_s, fault.unavailable_s, fault.rto_s) == (5.0, 8.0, 23.5)
+
+
+def test_a_send_without_an_answer_is_counted(told: MemoryHistory) -> None:
+    """One that nobody ever answered is no latency, and is named."""
+    told.events.append(Send(t=41.0, client="a", session="s", client_msg_id="x", conversation=CONVERSATION))
+    assert check(told).availability.overall.unanswered == 1
+
+
+def test_a_run_that_ends_early_says_nothing_about_late_answers(told: MemoryHistory) -> None:
+    """An answer that could still have come in time is missed by nobody."""
+    told.events.append(Send(t=89.0, client="a", session="s", client_msg_id="x", conversation=CONVERSATION))
+    report = check(told)
+    assert "the run ended while 1 sends could still be answered in time" in report.unknown
+    assert "never answered" not in [a.name for i in report.invariants for a in i.anomalies]

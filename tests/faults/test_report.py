@@ -20,8 +20,8 @@ from tests.faults.run import Outcome
 def window(fault: str, kind: str, rto_s: float, sends: int = 100, answered: int = 99) -> Window:
     return Window(
         fault=fault, kind=kind, target="worker-1", began_t=1.0, healed_t=2.0, took_hold=True, sends=sends,
-        answered=answered, longest_gap_s=rto_s / 2, unavailable_s=0.0, rto_s=rto_s, accepted_p50_ms=1.0,
-        accepted_p99_ms=2.0, deliver_p50_ms=None, deliver_p99_ms=None,
+        answered=answered, unanswered=0, available=0.999, longest_gap_s=rto_s / 2, unavailable_s=0.0,
+        rto_s=rto_s, accepted_p50_ms=1.0, accepted_p99_ms=2.0, deliver_p50_ms=None, deliver_p99_ms=None,
     )  # fmt: skip
 
 

@@ -40,6 +40,10 @@ class Window(Struct, frozen=True, kw_only=True):
     sends: int
     answered: int
     """Sends with an accepted, sent or rejected within 30 s."""
+    unanswered: int
+    """Sends without any of these until the end of the run."""
+    available: float
+    """The share of the time that was no outage."""
     longest_gap_s: float
     unavailable_s: float
     rto_s: float
@@ -170,6 +174,8 @@ def _window(
         took_hold=bool(fault.evidence),
         sends=len(definite),
         answered=bisect_right(definite, _DEFINITE_S),
+        unanswered=len(definite) - bisect_left(definite, float("inf")),
+        available=round(_share(end_t - begin_t, sum(_within(outages, end_t))), 6),
         longest_gap_s=round(max((until - since for since, until in silences), default=0.0), 3),
         unavailable_s=round(sum(until - since for since, until in outages), 3),
         rto_s=round(max(in_partitions, default=0.0), 3),
@@ -178,6 +184,15 @@ def _window(
         deliver_p50_ms=_percentile_ms(delivered, 0.5),
         deliver_p99_ms=_percentile_ms(delivered, 0.99),
     )
+
+
+def _within(outages: Sequence[tuple[float, float]], end_t: float) -> list[float]:
+    """How long each of them was before `end_t`."""
+    return [max(0.0, min(until, end_t) - since) for since, until in outages]
+
+
+def _share(whole_s: float, away_s: float) -> float:
+    return 1 - away_s / whole_s if whole_s > 0 else 1.0
 
 
 def _percentile_ms(ascending: Sequence[float], share: float) -> float | None:

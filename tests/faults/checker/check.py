@@ -57,7 +57,12 @@ def check(source: Source, minimum_ok: int = MINIMUM_OK) -> Report:
     walk.go(source, stored)
 
     run, counts = source.run(), _counts(walk, index, accounts, faults)
-    shortcomings = [*check_replay(source, findings), *progress.check(faults, findings), *accounts.short_dumps]
+    shortcomings = [
+        *check_replay(source, findings),
+        *progress.check(faults, findings),
+        *accounts.short_dumps,
+        *walk.liveness.settle(faults, run.ended_t),
+    ]
     invariants = findings.result()
     unknown = [*_too_little(counts, minimum_ok, faults, invariants), *shortcomings]
     broken = any(invariant.broken for invariant in invariants)

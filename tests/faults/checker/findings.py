@@ -22,6 +22,7 @@ INVARIANTS: Final = {
     "I10": "no stall: every group reaches its end soon after the last fault heals",
     "I11": "rejected content is nowhere but in im.inbound",
     "I12": "ephemeral frames are never persisted, never misrouted",
+    "I13": "nobody is left behind: every send is answered soon after the last fault, every reader returns",
 }
 CORE: Final = ("I1", "I2", "I3", "I4", "I9")
 """A run that gave these nothing to look at shows nothing."""

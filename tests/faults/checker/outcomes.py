@@ -30,6 +30,8 @@ class Outcome(msgspec.Struct, gc=False):
     answered_t: float = 0.0
     settled_t: float = 0.0
     """When it was first sent or rejected."""
+    certain_t: float = 0.0
+    """When it was first accepted, sent, or refused for good: the sender needs not try again."""
     sent_seq: int = 0
     open: bool = True
     """The newest attempt has no answer yet."""
@@ -79,6 +81,7 @@ class Outcomes:
                 self._findings.add("I1", "accepted before the log had it", **_where(event, outcome.mid))
             outcome.accepted_t = outcome.accepted_t or event.t
             outcome.answered_t = outcome.answered_t or event.t
+            outcome.certain_t = outcome.certain_t or event.t
             outcome.refused_code = 0
 
     def take_sent(self, event: Sent) -> None:
@@ -92,6 +95,7 @@ class Outcomes:
         outcome.open = False
         outcome.answered_t = outcome.answered_t or event.t
         outcome.settled_t = outcome.settled_t or event.t
+        outcome.certain_t = outcome.certain_t or event.t
         outcome.sent_seq = event.seq
         placed = self._index.mids.get(outcome.mid)
         if placed is None:
@@ -113,6 +117,8 @@ class Outcomes:
             outcome.open = False
             outcome.answered_t = outcome.answered_t or event.t
             outcome.settled_t = outcome.settled_t or event.t
+            if not event.temporary:
+                outcome.certain_t = outcome.certain_t or event.t
             outcome.refused_code = event.code
 
     def take_unknown(self, event: Unknown) -> None:

@@ -10,6 +10,7 @@ from tests.faults.checker.accounts import Accounts
 from tests.faults.checker.ephemeral import Ephemeral
 from tests.faults.checker.findings import Findings
 from tests.faults.checker.index import Index
+from tests.faults.checker.liveness import Liveness
 from tests.faults.checker.outcomes import Outcomes
 from tests.faults.checker.people import People
 from tests.faults.checker.progress import Progress
@@ -30,6 +31,7 @@ class Walk:
         self.people = People()
         self.outcomes = Outcomes(self.people, index, accounts, findings)
         self.views = Views(self.people, index, accounts, progress, findings)
+        self.liveness = Liveness(self.people, self.outcomes, findings)
         self._sockets = Sockets(self.people, self.views, findings)
         self._strays = Strays(self.people, index, accounts, findings)
         self._ephemeral = Ephemeral(self.people, index, findings)
@@ -49,11 +51,13 @@ class Walk:
     def _takers(self) -> dict[type, tuple[Callable[[Any], None], ...]]:
         """`Sockets` looks at a frame before `Views` remembers what was in it."""
         outcomes, views, sockets = self.outcomes, self.views, self._sockets
-        strays, ephemeral = self._strays, self._ephemeral
+        strays, ephemeral, liveness = self._strays, self._ephemeral, self.liveness
         return {
             history.Client: (self.people.take_client,),
             history.Settled: (self.people.take_settled,),
-            history.Welcome: (sockets.take_welcome,),
+            history.Connect: (liveness.take,),
+            history.Welcome: (sockets.take_welcome, liveness.take),
+            history.Closed: (liveness.take,),
             history.Send: (outcomes.take_send,),
             history.Accepted: (outcomes.take_accepted,),
             history.Sent: (outcomes.take_sent, views.take_sent),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 import msgspec
 
@@ -10,7 +11,9 @@ from tests.faults import history
 from tests.faults.dumps import MessageRow
 from tests.faults.specimen.bugs import Broken, plant
 from tests.faults.specimen.device import Device
-from tests.faults.specimen.path import Connection, Placed
+from tests.faults.specimen.path import Ask, Connection, Placed
+
+LATE_S: Final = 40.0
 
 # Whom it is for
 
@@ -304,3 +307,62 @@ class FannedOutForged(Broken):
     def publish_outbound(self, gateway: str, placed: Placed, users: list[str]) -> None:
         forged = replace(placed, ask=replace(placed.ask, client_msg_id="forged"))
         super().publish_outbound(gateway, forged if self.due() else placed, users)
+
+
+# Who is left behind
+
+
+@plant("a send is swallowed", "I13", "never answered")
+class SwallowedSend(Broken):
+    """The gateway takes it, and nobody hears of it again, however often it is repeated."""
+
+    swallowed = ""
+
+    def publish(self, ask: Ask) -> bool:
+        if self.due(not ask.request and not self.swallowed):
+            self.swallowed = ask.client_msg_id
+        return ask.client_msg_id != self.swallowed and super().publish(ask)
+
+
+@plant("an answer comes long after the faults", "I13", "answered too late")
+class LateAnswer(Broken):
+    """The stages stand still until somebody looks."""
+
+    held: Ask | None = None
+
+    def publish(self, ask: Ask) -> bool:
+        if self.due(ask.kind == "text" and not ask.request and self.held is None):
+            self.held = ask
+        mine = self.held is not None and ask.client_msg_id == self.held.client_msg_id
+        return not mine and super().publish(ask)
+
+    def wait_for_stragglers(self) -> None:
+        late, self.held = self.held, None
+        if late is not None:
+            self.t += LATE_S
+            for device in self.devices:
+                if isinstance(device, Device) and late.client_msg_id in device.open:
+                    device.attempt(replace(late, session=device.session), again=True)
+            self.pump()
+
+
+@plant("a client is sent away for good", "I13", "a client ended for good")
+class SentAway(Broken):
+    """It is closed with a code that forbids to come back."""
+
+    due_at = 2
+
+    def settle(self, device: Connection) -> None:
+        if self.due() and isinstance(device, Device):
+            device.log(history.Closed, code=4502, reason="replaced")
+        else:
+            super().settle(device)
+
+
+@plant("a reader never gets to the end of its sync", "I13", "a client never caught up")
+class NeverCaughtUp(Broken):
+    due_at = 2
+
+    def settle(self, device: Connection) -> None:
+        if not self.due():
+            super().settle(device)

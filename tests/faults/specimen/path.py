@@ -95,6 +95,9 @@ class Connection:
     def take_rejection(self, rejection: Rejection) -> None:
         raise NotImplementedError
 
+    def settle(self) -> None:
+        raise NotImplementedError
+
 
 class Path:
     """Every stage, and the tables. `stage(group)` handles what its group has not committed yet."""
@@ -421,6 +424,13 @@ class Path:
         """Let everything come through."""
         for group in GROUPS:
             self.stage(group)
+
+    def wait_for_stragglers(self) -> None:
+        """The load is over, and nothing is left to come through."""
+
+    def settle(self, device: Connection) -> None:
+        """A reader catches up."""
+        device.settle()
 
     def finished(self) -> None:
         """The dumps are made."""

@@ -19,6 +19,7 @@ __all__ = ["Story", "a_clean_history"]
 
 _USERS: Final = ("ann", "bob", "cat", "dan", "eve")
 _GROUPS: Final = ("g:tea", "g:work")
+LONG_S: Final = 60.0
 
 
 def a_clean_history(seed: int, steps: int = 300) -> MemoryHistory:
@@ -297,10 +298,12 @@ class Story:
                 device.connect()
         self.path.pump()
         self.sample()
+        self.path.wait_for_stragglers()
         for device in self.devices:
-            device.settle()
+            self.path.settle(device)
         self.path.pump()
         self.sample()
+        self.path.t += LONG_S  # whoever has no answer by now will get none
 
     def dump(self) -> None:
         tables, path = self.path.history.tables, self.path
