@@ -252,7 +252,11 @@ class Hub:
             return
         for user_id in outbound.users:
             for session in self.sessions_of(user_id):
-                if outbound.session_id in ("", session.id) and order.device_id in ("", session.device_id):
+                if (
+                    outbound.session_id in ("", session.id)
+                    and order.device_id in ("", session.device_id)
+                    and order.since_ms in (0, session.since_ms)
+                ):
                     session.close(order.close_code)
 
 

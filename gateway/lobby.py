@@ -72,6 +72,8 @@ class Lobby:
         if session is not None:
             session.principal = principal
             session.ip = opening.ip
+            session.since_ms = self._clock.now_ms()
+            self._presence.came_back(session)
             return session
         self._room.check()
         self._guard.admit_session(principal, opening.device_id)

@@ -15,7 +15,7 @@ from gateway.session import Session, State
 from infra.clock import Clock
 from infra.ports import Attached, Bus, GatewayNotice, Outgoing, Route, RouteTable
 from schemas.codes import CloseCode
-from schemas.errors import Unavailable
+from schemas.errors import OutcomeUnknown, Unavailable
 from schemas.orders import CloseOrder
 
 __all__ = ["Presence"]
@@ -26,7 +26,9 @@ _BATCH: Final = 500
 _RETRY_S: Final = 0.2
 _SKEW_MS: Final = 2_000
 """How far the clocks of two gateways may be apart: who goes from one to the other is newer all the same."""
-_REPLACED: Final = CloseOrder.of(CloseCode.REPLACED)
+_MOST_ORDERS: Final = 10_000
+"""Orders that may wait for the log; the oldest are kept. A connection that is not closed by one is closed by
+its next silence."""
 
 
 class Presence:
@@ -65,7 +67,9 @@ class Presence:
         self._complete = True
         """Whether every route of this gateway is in the table, as far as is known."""
         self._arriving: list[tuple[Session, asyncio.Future[None]]] = []
+        self._returning: list[Session] = []
         self._leaving: list[Session] = []
+        self._orders: list[Outgoing] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -99,6 +103,13 @@ class Presence:
         self._arriving.append((session, done))
         self._ensure("attach", self._attach_arriving)
         await done
+
+    def came_back(self, session: Session) -> None:
+        """Put the route of a resumed session again, soon: its device may have been elsewhere meanwhile, and
+        that session takes the route away when it ends. A table that is away is no reason to wait.
+        """
+        self._returning.append(session)
+        self._ensure("return", self._attach_returning)
 
     def detach(self, session: Session) -> None:
         """Remove a session's route, soon."""
@@ -153,6 +164,20 @@ class Presence:
                     if not done.done():
                         done.set_result(None)
 
+    async def _attach_returning(self) -> None:
+        while self._returning:
+            batch, self._returning = self._returning[:_BATCH], self._returning[_BATCH:]
+            try:
+                answers = await self._attach(batch)
+            except Unavailable as error:
+                log.warning("routes not attached yet", routes=len(batch), error=str(error))
+                self._complete = False
+                continue
+            now_ms = self._clock.now_ms()
+            for session, attached in zip(batch, answers, strict=True):
+                if attached.replaced is None or attached.replaced.session_id != session.id:
+                    session.progress.lost_at_ms = now_ms
+
     def _note_loss(self) -> None:
         """What the table knew of the sessions here is gone: their next pongs look into the history."""
         now_ms = self._clock.now_ms()
@@ -169,10 +194,10 @@ class Presence:
         await self._routes.watch(self._hub.watchers.users(), self._gateway_id)
         log.info("routes attached again", sessions=len(sessions))
 
-    async def _attach(self, sessions: list[Session], again: bool = False) -> None:
+    async def _attach(self, sessions: list[Session], again: bool = False) -> list[Attached]:
         """Routes give way to newer ones: their devices went elsewhere since. That is expected of those that
         are attached `again`; of others when this gateway stood still between their welcome and this call."""
-        answers = await self._routes.attach([(s.user_id, self._route(s)) for s in sessions])
+        given = answers = await self._routes.attach([(s.user_id, self._route(s)) for s in sessions])
         large: list[str] = []
         for session, attached in zip(sessions, answers, strict=True):
             if session.id in self._hub.sessions:
@@ -182,7 +207,8 @@ class Presence:
         if large:
             await self._routes.add_reader(large, self._gateway_id)
         sessions, answers = await self._give_way(sessions, answers, 0 if again else _SKEW_MS)
-        await self._replace(sessions, answers)
+        self._replace(sessions, answers)
+        return given
 
     async def _give_way(
         self, sessions: list[Session], answers: list[Attached], margin_ms: int
@@ -201,21 +227,32 @@ class Presence:
             await self._routes.attach(newer)
         return [session for session, _ in standing], [attached for _, attached in standing]
 
-    async def _replace(self, sessions: list[Session], answers: list[Attached]) -> None:
+    def _replace(self, sessions: list[Session], answers: list[Attached]) -> None:
         """A device has one connection, a user a bounded number: the older one is closed, wherever it is."""
-        orders: list[Outgoing] = []
         for session, attached in zip(sessions, answers, strict=True):
             old = attached.replaced
             if old is None or old.session_id == session.id:
                 continue
             if old.gateway_id != self._gateway_id:
-                orders.append(order_record(old.gateway_id, _REPLACED, [session.user_id], old.session_id))
+                order = CloseOrder.of(CloseCode.REPLACED, since_ms=old.since_ms)
+                self._orders.append(order_record(old.gateway_id, order, [session.user_id], old.session_id))
             elif (here := self._hub.sessions.get(old.session_id)) is not None:
                 here.close(CloseCode.REPLACED)
         self._told()
-        if orders:
-            live = await self._routes.live_gateways()
-            await self._bus.publish([o for o in orders if o.topic.removeprefix("im.outbound.") in live])
+        if self._orders:
+            self._ensure("orders", self._send_orders)
+
+    async def _send_orders(self) -> None:
+        """Nobody who comes in waits for these: the log may be away, and what they close is no more in use."""
+        while self._orders:
+            batch, self._orders = self._orders[:_BATCH], self._orders[_BATCH:]
+            try:
+                live = await self._routes.live_gateways()
+                await self._bus.publish([o for o in batch if o.topic.removeprefix("im.outbound.") in live])
+            except (Unavailable, OutcomeUnknown) as error:
+                log.warning("orders not sent yet", orders=len(batch), error=str(error))
+                self._orders = [*batch, *self._orders][:_MOST_ORDERS]
+                await asyncio.sleep(_RETRY_S)
 
     async def _detach_leaving(self) -> None:
         while self._leaving:

@@ -17,6 +17,9 @@ _CODES = {int(code): code for code in CloseCode}
 class CloseOrder(msgspec.Struct, frozen=True, omit_defaults=True):
     """Close the connections of the users that the Outbound names; with `device_id` only this device's.
 
+    `since_ms` not 0: only a connection that began then. One that came back to its session since is newer
+    than the order.
+
     With code 4000 and no users: drain the whole gateway over `over_ms`, or (`undo`) take clients again.
     """
 
@@ -25,10 +28,11 @@ class CloseOrder(msgspec.Struct, frozen=True, omit_defaults=True):
     device_id: str = ""
     over_ms: Annotated[int, msgspec.Meta(ge=0, le=86_400_000)] = 0
     undo: bool = False
+    since_ms: int = 0
 
     @classmethod
-    def of(cls, code: CloseCode, device_id: str = "") -> CloseOrder:
-        return cls(int(code), code.text, device_id)
+    def of(cls, code: CloseCode, device_id: str = "", since_ms: int = 0) -> CloseOrder:
+        return cls(int(code), code.text, device_id, since_ms=since_ms)
 
     @classmethod
     def drain(cls, over_ms: int, undo: bool = False) -> CloseOrder:

@@ -15,7 +15,7 @@ from gateway.session import Session
 from infra.clock import ManualClock
 from infra.memory.bus import MemoryBus
 from infra.memory.routes import MemoryRouteTable
-from infra.ports import Attached, GatewayNotice, Route
+from infra.ports import Attached, GatewayNotice, Outgoing, Route
 from schemas.codec import OUTBOUND
 from schemas.codes import CloseCode
 from schemas.errors import Unavailable
@@ -143,6 +143,7 @@ async def test_a_replaced_device_is_closed_where_it_is() -> None:
     await place.presence.attach(second)
     assert first.closing is CloseCode.REPLACED
     await other.presence.attach(other.session("bob", "s3"))
+    await settle(lambda: bool(bus.records("im.outbound.gw-1")))
     (record,) = bus.records("im.outbound.gw-1")
     order = OUTBOUND.decode(record.value)
     assert (order.kind, order.users, order.session_id) == ("close", ["bob"], "s2")
@@ -220,3 +221,63 @@ async def test_a_route_that_comes_late_gives_way_to_a_newer_one(later_ms: int, c
     assert (stale.closing is CloseCode.REPLACED) == (closed == "stale")
     assert len(bus.records("im.outbound.gw-2")) == (closed == "other")
     assert [route.session_id for route in routes] == ["s2" if closed == "stale" else "s1"]
+
+
+async def test_a_late_order_spares_who_came_back_since() -> None:
+    """A device that tried another gateway while the log was away, and resumed here, is not sent away."""
+    place, table, bus = await a_place()
+    other = Place(table, bus, "gw-2")
+    await other.presence.startup()
+    session = place.session("bob", "s1")
+    session.since_ms = 1
+    await place.presence.attach(session)
+    tried = other.session("bob", "s2")
+    await other.presence.attach(tried)
+    await settle(lambda: bool(bus.records("im.outbound.gw-1")))
+    session.since_ms = 2
+    place.presence.came_back(session)
+    await settle(lambda: bool(bus.records("im.outbound.gw-2")))
+    place.hub.dispatch([OUTBOUND.decode(record.value) for record in bus.records("im.outbound.gw-1")], 0.0)
+    other.hub.dispatch([OUTBOUND.decode(record.value) for record in bus.records("im.outbound.gw-2")], 0.0)
+    assert session.closing is None
+    assert tried.closing is CloseCode.REPLACED
+    assert [route.session_id for route in (await table.routes_of(["bob"]))["bob"]] == ["s1"]
+    assert session.progress.lost_at_ms == ManualClock().now_ms()
+
+
+async def test_who_comes_back_while_the_table_is_away_is_attached_later() -> None:
+    """The connection does not wait for it."""
+    table, bus = Table(), MemoryBus(1, ManualClock())
+    place = Place(table, bus, lease_s=0.03)
+    await place.presence.startup()
+    table.away = True
+    place.presence.came_back(place.session("bob", "s1"))
+    await settle(lambda: place.presence._complete is False)
+    table.away = False
+    running = asyncio.create_task(place.presence.run())
+
+    async def is_there() -> bool:
+        return bool(await table.routes_of(["bob"]))
+
+    await settle(is_there)
+    running.cancel()
+
+
+class MuteBus(MemoryBus):
+    """A log that is away."""
+
+    async def publish(self, records: Sequence[Outgoing]) -> None:
+        raise Unavailable(f"{len(records)} records wait")
+
+
+async def test_who_comes_in_waits_for_no_order() -> None:
+    """Closing the older connection may take as long as the log is away."""
+    table, bus = Table(), MuteBus(1, ManualClock())
+    place, other = Place(table, bus), Place(table, bus, "gw-2")
+    for each in (place, other):
+        await each.presence.startup()
+    await place.presence.attach(place.session("bob", "s1"))
+    async with asyncio.timeout(1.0):
+        await other.presence.attach(other.session("bob", "s2"))
+    assert [route.session_id for route in (await table.routes_of(["bob"]))["bob"]] == ["s2"]
+    await other.presence.shutdown()
