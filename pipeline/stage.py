@@ -68,14 +68,22 @@ class StageRunner:
         self._tracing = tracing
 
     async def run_partition(self, chunks: AsyncIterator[Sequence[Record]]) -> None:
-        """Handle the chunks of one partition in order, until it is taken away (cancelled)."""
-        partition = -1
+        """Handle the chunks of one partition in order, until it is taken away (cancelled).
+
+        Where a chunk leaves records out, the stage's state is made anew: somebody else has owned the
+        partition meanwhile, and handled them. Faust says nothing of that to a worker that was away for longer
+        than its session and has the same partition again afterwards.
+        """
+        partition = next_offset = -1
         try:
             async for records in chunks:
                 first = records[0]
-                if partition < 0:
+                if partition < 0 or first.offset > next_offset:
+                    if partition >= 0:
+                        self.stage.revoke(partition)
                     partition = first.partition
                     await self._until_done(partial(self.stage.assign, partition, first.offset))
+                next_offset = records[-1].offset + 1
                 began_at = self._clock.monotonic()
                 await self._handle(Batch(first.topic, partition, records, began_at, tenure=self._tenure))
         except asyncio.CancelledError:

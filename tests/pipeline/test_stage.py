@@ -54,6 +54,22 @@ class Line:
         return [row.seq for row in await self.history.page(GROUP, after_seq=0, limit=100)]
 
 
+class Noted(Persistence):
+    """Writes down when its state is made, and when it is forgotten."""
+
+    def __init__(self, history: MemoryHistory) -> None:
+        super().__init__(history)
+        self.notes: list[str] = []
+
+    async def assign(self, partition: int, position: int) -> None:
+        self.notes.append(f"made at {position}")
+        await super().assign(partition, position)
+
+    def revoke(self, partition: int) -> None:
+        self.notes.append("forgotten")
+        super().revoke(partition)
+
+
 def said(seq: int) -> Record:
     return a_record(framed(a_message(seq, source_offset=seq, conversation_id=GROUP)), offset=seq)
 
@@ -103,3 +119,12 @@ async def test_what_the_limit_bears_goes_on(count: int) -> None:
     await line.feed([[*map(junk, range(count)), said(9)]])
     assert not line.runner.stopped
     assert len(line.letters) == count
+
+
+async def test_what_somebody_else_handled_makes_the_state_anew() -> None:
+    """A worker that slept past its session may find its partition further on; records that come again are
+    no such sign."""
+    line = Line()
+    stage = line.runner.stage = Noted(line.history)
+    await line.feed([[said(1), said(2)], [said(3)], [said(2), said(3)], [said(4)], [said(7)], [said(8)]])
+    assert stage.notes == ["made at 1", "forgotten", "made at 7", "forgotten"]
