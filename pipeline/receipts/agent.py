@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 from prometheus_client import Counter
 
+from infra.clock import Clock
 from infra.ports import Bus, HistoryStore, Outgoing, Record, Route, RouteTable
 from infra.settings import Settings
 from pipeline.batch import Batch
@@ -40,6 +41,7 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
 class Effects:
     """What a batch comes to: cursors to store, and who hears of them."""
 
+    polled_at: float
     moved: list[Receipt] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
 
@@ -56,13 +58,18 @@ class Receipts:
     """`pipeline.batch.Stage`: merges cursors, stores them, and tells the others of small conversations.
 
     A cursor only rises, so order and repeats do not matter. Frames are ephemeral: who misses one
-    finds the cursor in the next page of a sync.
+    finds the cursor in the next page of a sync. A worker that was paused for longer than its session tells
+    nobody of what it had begun: another may have told of more meanwhile.
     """
 
     name = "receipts"
 
-    def __init__(self, settings: Settings, bus: Bus, history: HistoryStore, routes: RouteTable) -> None:
+    def __init__(
+        self, settings: Settings, bus: Bus, history: HistoryStore, routes: RouteTable, clock: Clock
+    ) -> None:
         self._max_members = settings.receipts_max_members
+        self._pause_limit_s = settings.session_timeout_s
+        self._clock = clock
         self._bus = bus
         self._history = history
         self._routes = routes
@@ -96,7 +103,7 @@ class Receipts:
             else:
                 own.append(receipt)
         here.batch = None
-        effects = Effects(here.cursors.raised(own))
+        effects = Effects(batch.polled_at, here.cursors.raised(own))
         for receipt in effects.moved:
             effects.notices += _notices(receipt, here.audience.listeners(receipt) or ())
         return effects
@@ -107,7 +114,8 @@ class Receipts:
         await self._history.move_cursors(effects.moved)
         users = dict.fromkeys(user_id for notice in effects.notices for user_id in notice.users)
         routes = await self._routes.routes_of(list(users))
-        await self._bus.publish(address(effects.notices, routes))
+        if self._clock.monotonic() - effects.polled_at <= self._pause_limit_s:
+            await self._bus.publish(address(effects.notices, routes))
 
 
 def address(notices: Sequence[Notice], routes: Mapping[str, Sequence[Route]]) -> list[Outgoing]:

@@ -31,7 +31,7 @@ class World:
         self.bus = MemoryBus(1, self.clock)
         self.history = MemoryHistory()
         self.routes = MemoryRouteTable(self.clock)
-        self.stage = Receipts(SETTINGS, self.bus, self.history, self.routes)
+        self.stage = Receipts(SETTINGS, self.bus, self.history, self.routes, self.clock)
         self._read = 0
 
     async def connect(self, user: str, gateway_id: str, device: str = "phone") -> None:
@@ -42,12 +42,15 @@ class World:
         keyed = [(RECEIPT.encode(r), r.conversation_id.encode()) for r in receipts]
         await self.bus.publish([Outgoing("im.receipts", 0, value, key) for value, key in keyed])
 
-    async def run(self) -> Batch:
+    async def run(self, pause_s: float = 0.0) -> Batch:
+        """Take what was said; `pause_s`: how long the worker then stands still."""
         records = self.bus.records("im.receipts", 0, self._read)
         self._read += len(records)
         batch = Batch("im.receipts", 0, records, self.clock.monotonic())
         await self.stage.load(batch)
-        await self.stage.perform(self.stage.plan(batch))
+        effects = self.stage.plan(batch)
+        self.clock.advance(pause_s)
+        await self.stage.perform(effects)
         return batch
 
     def outbounds(self, gateway_id: str) -> list[tuple[list[str], str, dict[str, Any]]]:
@@ -151,3 +154,15 @@ async def test_who_is_offline_is_told_nothing(world: World) -> None:
     await world.say(a_receipt(read=5))
     await world.run()
     assert await world.history.cursors("bob") == {"d:alice:bob": Cursor(5, 0)}
+
+
+async def test_a_worker_that_slept_tells_nobody(world: World) -> None:
+    """What it had begun is stored, which harms nobody; its frames could say less than another's did since."""
+    await world.connect("alice", "gw-1")
+    await world.say(a_receipt(delivered=4))
+    await world.run(pause_s=SETTINGS.session_timeout_s + 1)
+    assert world.outbounds("gw-1") == []
+    assert await world.history.cursors("bob") == {"d:alice:bob": Cursor(0, 4)}
+    await world.say(a_receipt(delivered=5))
+    await world.run()
+    assert [told[2]["delivered"] for told in world.outbounds("gw-1")] == [5]
