@@ -47,15 +47,26 @@ class Holes:
         return self._have[conversation].top if conversation in self._have else 0
 
     def have(self, conversation: str, seq: int, now: float, by: str) -> Hole | None:
-        """A message came. Returns the hole that it shows, if it jumps over something."""
+        """A message came. Returns the hole that it shows, if it jumps over something, or over what was
+        given time until now: deliveries come in order."""
         ranges = self._have.setdefault(conversation, Ranges())
         top = ranges.top
         ranges.add(seq)
-        if not top or seq <= top + 1:
+        if top and seq == top + 1:
+            return self._passed_by(conversation, now)
+        if not top or seq <= top:
             return None
         hole = Hole(conversation, top + 1, seq - 1, by)
         self._known.append(_Known(hole, now, told=True))
         return hole
+
+    def _passed_by(self, conversation: str, now: float) -> Hole | None:
+        """The hole in this conversation that nobody was told of yet; from now on it is asked for."""
+        for known in self._known:
+            if known.hole.conversation == conversation and not known.told and not self._closed(known.hole):
+                known.told, known.due_at = True, now
+                return known.hole
+        return None
 
     def have_sent(self, conversation: str, seq: int, now: float) -> None:
         """An own message has its place. Deliveries of what stands before it may come a moment later."""

@@ -65,3 +65,13 @@ def test_an_own_message_may_overtake_what_stands_before_it() -> None:
     assert holes.due(HEAD_PATIENCE_S) == [(Hole("g:tea", 2, 2, "seq"), True)]
     assert holes.have("g:tea", 2, 2.0, "seq") is None
     assert holes.due(10 * AGAIN_S) == []
+
+
+def test_what_a_delivery_passes_by_is_missing() -> None:
+    """A hole that was given time is one as soon as something behind it is delivered."""
+    holes = Holes()
+    holes.have("g:tea", 1, 0.0, "seq")
+    holes.have_sent("g:tea", 3, 0.0)
+    assert holes.have("g:tea", 4, 0.1, "seq") == Hole("g:tea", 2, 2, "seq")
+    assert holes.have("g:tea", 5, 0.2, "seq") is None
+    assert holes.due(0.2) == [(Hole("g:tea", 2, 2, "seq"), False)]
