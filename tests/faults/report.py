@@ -11,6 +11,7 @@ import msgspec
 
 from tests.faults.checker.availability import Window
 from tests.faults.checker.check import Report
+from tests.faults.checker.recovery import Recovery
 from tests.faults.conductor import Strike
 from tests.faults.history import Run
 from tests.faults.run import Outcome
@@ -117,6 +118,15 @@ def _notes(outcome: Outcome) -> Iterable[str]:
             yield f"{strike.fault} on {strike.target}: not seen to be over. {strike.trouble}".strip()
 
 
+ONE_BY_ONE: Final = (
+    "fault",
+    "RTO s",
+    "accepted p50 / p99",
+    "delivered p50 / p99",
+    "clients back p50 / p99",
+    "history s: first write / all",
+)
+
 Table = tuple[str, Sequence[str], list[Sequence[str]]]
 """Title, heads, rows."""
 
@@ -154,16 +164,30 @@ def _tables(summary: Summary) -> list[Table]:
         )
         for k in summary.kinds
     ]
+    windows = {window.fault: window for window in checked.availability.faults}
+    singles = [_single(windows[r.fault], r) for r in checked.recoveries]
     tables: list[Table] = [
         ("Figures", ("what", "measured"), [*figures]),
         ("Invariants", ("", "must hold", "looked at", "anomalies"), [*invariants]),
         ("Faults", ("kind", "held", "back s p50/max", "RTO s p50/max", "longest silence s"), [*kinds]),
+        ("One by one", ONE_BY_ONE, [*singles]),
     ]
     if witnesses:
         tables.insert(2, ("First witnesses", ("", "anomaly", "witness"), [*witnesses]))
     if summary.left_out:
         tables.append(("Left out on this machine", ("kind", "why"), [*summary.left_out.items()]))
     return tables
+
+
+def _single(window: Window, recovery: Recovery) -> Sequence[str]:
+    return (
+        f"{window.fault} {window.target}",
+        f"{window.rto_s:.2f}",
+        _both(window.accepted_p50_ms, window.accepted_p99_ms),
+        _both(window.deliver_p50_ms, window.deliver_p99_ms),
+        f"{recovery.returned}: {_both(recovery.returned_p50_ms, recovery.returned_p99_ms)}",
+        _span(recovery.first_stored_s, recovery.drained_s),
+    )
 
 
 def _both(p50: float | None, p99: float | None) -> str:

@@ -11,6 +11,7 @@ import pytest
 from tests.faults.checker.availability import Availability, Window
 from tests.faults.checker.check import Report
 from tests.faults.checker.findings import Anomaly, Invariant
+from tests.faults.checker.recovery import Recovery
 from tests.faults.conductor import Strike
 from tests.faults.history import Run
 from tests.faults.report import Summary, summarise, write_report
@@ -46,6 +47,17 @@ def summary(tmp_path: Path) -> Summary:
             overall=window("", "whole run", 0.0),
             faults=[window("k-1", "kill-worker", 4.0), window("k-2", "kill-worker", 2.0)],
         ),
+        recoveries=[
+            Recovery(
+                fault="k-1",
+                kind="kill-worker",
+                returned=3,
+                returned_p50_ms=400.0,
+                returned_p99_ms=1_900.0,
+                first_stored_s=1.0,
+                drained_s=2.5,
+            )
+        ],
     )
     outcome = Outcome(tmp_path, [strike("k-1", 1.5), strike("k-2", None)], Counter(text=100), {"clock": "no"})
     return summarise(Run(run="chaos-1", started_t=0, ended_t=9, started_unix_ms=0, seed=1), checked, outcome)
@@ -66,7 +78,7 @@ def test_people_read_verdict_anomalies_and_witnesses(summary: Summary, name: str
     path = tmp_path / name
     write_report(summary, path)
     text = path.read_text()
-    for part in ("invalid", "kill-worker", "mid=ann/1", "98 of 100", "Left out"):
+    for part in ("invalid", "kill-worker", "mid=ann/1", "98 of 100", "Left out", "3: 400.0 / 1,900.0 ms"):
         assert part in text
     assert ("lost <here>" in text) is (name == "report.md")
 

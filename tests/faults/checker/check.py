@@ -14,6 +14,7 @@ from tests.faults.checker.findings import CORE, Findings, Invariant
 from tests.faults.checker.index import Index, read_index
 from tests.faults.checker.outbound import check_outbound
 from tests.faults.checker.progress import Progress
+from tests.faults.checker.recovery import Recovery, recoveries
 from tests.faults.checker.replay import check_replay
 from tests.faults.checker.source import Source
 from tests.faults.checker.strays import check_leaks
@@ -38,6 +39,7 @@ class Report(Struct, frozen=True, kw_only=True):
     """inbound = sequenced + rejected + dead_lettered + duplicates, unless I9 is broken."""
     invariants: list[Invariant]
     availability: Availability
+    recoveries: list[Recovery]
 
 
 def check(source: Source, minimum_ok: int = MINIMUM_OK) -> Report:
@@ -74,6 +76,7 @@ def check(source: Source, minimum_ok: int = MINIMUM_OK) -> Report:
         partitions={partition: dict(ends) for partition, ends in sorted(accounts.partitions.items())},
         invariants=invariants,
         availability=measure(walk.outcomes, index, walk.views.sights, faults, run.started_t, run.ended_t),
+        recoveries=recoveries(faults, walk.returns, progress),
     )
 
 

@@ -49,6 +49,22 @@ class Progress:
         at = bisect_right(samples.committed, message.offset)
         return samples.times[at] if at < len(samples.times) else None
 
+    def storing_after(self, healed_t: float) -> tuple[float | None, float | None]:
+        """When the history first took something after this time, and when it had all that was in the log
+        then, in every partition. None: no sample shows it."""
+        places = [samples for (group, _, _), samples in self._places.items() if group == _PERSISTENCE]
+        first: list[float] = []
+        drained: list[float] = []
+        for samples in places:
+            healed = bisect_left(samples.times, healed_t)
+            if healed == len(samples.times):
+                return None, None
+            before = samples.committed[max(healed - 1, 0)]
+            first += _time_of(samples, bisect_right(samples.committed, before, healed))
+            drained += _time_of(samples, bisect_left(samples.committed, samples.ends[healed]))
+        all_drained = len(drained) == len(places)
+        return min(first, default=None), max([healed_t, *drained]) if all_drained else None
+
     def check(self, faults: Faults, findings: Findings) -> list[str]:
         """Report stalls; returns why the samples show less than they should."""
         enough = bool(self._places)
@@ -64,6 +80,10 @@ class Progress:
             if healed_t is not None:
                 enough &= _check_recovery(samples, healed_t, where, findings)
         return [] if enough else ["the samples of offsets do not show the recovery"]
+
+
+def _time_of(samples: _Samples, at: int) -> list[float]:
+    return samples.times[at : at + 1]
 
 
 def _check_recovery(samples: _Samples, healed_t: float, where: dict[str, object], findings: Findings) -> bool:

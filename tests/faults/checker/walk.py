@@ -14,6 +14,7 @@ from tests.faults.checker.liveness import Liveness
 from tests.faults.checker.outcomes import Outcomes
 from tests.faults.checker.people import People
 from tests.faults.checker.progress import Progress
+from tests.faults.checker.recovery import Returns
 from tests.faults.checker.sockets import Sockets
 from tests.faults.checker.source import Source
 from tests.faults.checker.strays import Strays
@@ -32,6 +33,7 @@ class Walk:
         self.outcomes = Outcomes(self.people, index, accounts, findings)
         self.views = Views(self.people, index, accounts, progress, findings)
         self.liveness = Liveness(self.people, self.outcomes, findings)
+        self.returns = Returns()
         self._sockets = Sockets(self.people, self.views, findings)
         self._strays = Strays(self.people, index, accounts, findings)
         self._ephemeral = Ephemeral(self.people, index, findings)
@@ -56,8 +58,8 @@ class Walk:
             history.Client: (self.people.take_client,),
             history.Settled: (self.people.take_settled,),
             history.Connect: (liveness.take,),
-            history.Welcome: (sockets.take_welcome, liveness.take),
-            history.Closed: (liveness.take,),
+            history.Welcome: (sockets.take_welcome, liveness.take, self.returns.take_welcome),
+            history.Closed: (liveness.take, self.returns.take_closed),
             history.Send: (outcomes.take_send,),
             history.Accepted: (outcomes.take_accepted,),
             history.Sent: (outcomes.take_sent, views.take_sent),

@@ -52,6 +52,7 @@ FAULTS: Final[Mapping[str, Make]] = {
     "flush-redis": flush_redis,
     "kill-cassandra": kill(["cassandra"]),
     "pause-cassandra": pause(["cassandra"], 2.0, 15.0),
+    "away-cassandra": pause(["cassandra"], 60.0, 60.0),
     "disk-full": disk_full,
     # Network, clocks
     "cut-link": bad_weather(PROCESSES, lambda _: Weather(cut=True), 2.0, 10.0),

@@ -14,12 +14,15 @@ from tests.faults.nemesis.fault import Fault
 __all__ = ["DiskFull", "FlushRedis", "disk_full", "flush_redis"]
 
 REPLY_TIMEOUT_S: Final = 5.0
+GONE_MEANWHILE: Final = 2
+"""Users who may have left just then, and need no route any more."""
 
 
 class FlushRedis(Fault):
     """FLUSHALL: routes, leases, inboxes, heads and watermarks are gone in one moment."""
 
     async def inject(self) -> None:
+        self._located = await self._locate()
         self._before = await self._ask("DBSIZE")
         self._reply = await self._ask("FLUSHALL")
 
@@ -30,8 +33,12 @@ class FlushRedis(Fault):
         """What was there is made again by those who need it."""
 
     async def healed(self) -> str | None:
-        now = await self._ask("DBSIZE")
-        return f"DBSIZE {now}" if now != ":0" else None
+        now = await self._locate()
+        return f"{now} users are located again" if now >= self._located - GONE_MEANWHILE else None
+
+    async def _locate(self) -> int:
+        """How many users have a route: the head of the reply says how many lines follow."""
+        return int((await self._ask("KEYS route:*")).removeprefix("*"))
 
     async def _ask(self, command: str) -> str:
         address = local_addresses(self.arena.settings)["IM_REDIS"]
