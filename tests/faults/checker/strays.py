@@ -8,7 +8,7 @@ from typing import Any
 from schemas.topics import ACCEPTED, MESSAGES
 from tests.faults.checker.accounts import Accounts
 from tests.faults.checker.findings import Findings
-from tests.faults.checker.index import Index
+from tests.faults.checker.index import Index, Placed
 from tests.faults.checker.people import People
 from tests.faults.checker.source import Source
 from tests.faults.dumps import Leak
@@ -48,13 +48,20 @@ class Strays:
                 self._findings.add("I11", "rejected content on a socket", **where, rejected=rejected)
             else:
                 self._findings.add("I6", "unplaced text on a foreign socket", **where)
-        elif not self._index.sees(user, placed):
+        elif not self._may_see(event, user, placed):
             members = self._index.conversations[placed.conversation].members
             place = {"conversation": placed.conversation, "seq": placed.seq, "stays": members.stays.get(user)}
             if members.was_in(user):
                 self._findings.add("I5", "text from outside the stay", **where, **place)
             else:
                 self._findings.add("I6", "private text on a foreign socket", **where, **place)
+
+    def _may_see(self, event: Framed, user: str, placed: Placed) -> bool:
+        """The history holds a message as it is now: whoever may read it reads its newest edit, though it was
+        made after he left."""
+        members = self._index.conversations[placed.conversation].members
+        edited = placed.kind == "edit" and isinstance(event, Page | GotHistory)
+        return members.sees(user, placed.seq) or (edited and members.sees(user, placed.target))
 
 
 def check_leaks(source: Source, accounts: Accounts, findings: Findings) -> None:
