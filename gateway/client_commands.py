@@ -194,10 +194,11 @@ def _minter() -> Callable[[str], str]:
 
     from infra.settings import load_settings
     from infra.stack.secret import known_secret
-    from infra.tokens import mint_token
+    from infra.tokens import mint_for
 
-    secret, now_s = known_secret(load_settings()), int(time.time())
-    return lambda user: mint_token(secret, user, now_s=now_s)
+    settings, now_s = load_settings(), int(time.time())
+    secret = known_secret(settings)
+    return lambda user: mint_for(settings, secret, user, now_s=now_s)
 
 
 def _conversation(named: str, user: str) -> str:

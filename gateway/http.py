@@ -31,7 +31,7 @@ from infra.clock import Clock
 from infra.ports import Bus
 from infra.settings import Settings
 from infra.telemetry.trace_context import TRACEPARENT
-from infra.tokens import mint_token
+from infra.tokens import mint_for
 from schemas.codes import Code
 from schemas.errors import Refused
 from schemas.frames import Error, GroupCreate, History, Ok, Rejected, Send, Sent, Sync
@@ -49,7 +49,6 @@ class HttpParts:
     """What the handlers need."""
 
     settings: Settings
-    secret: str
     hub: Hub
     calls: HttpCalls
     kicks: Kicks
@@ -95,7 +94,7 @@ class Http:
             self._principal, parts.calls, parts.kicks, parts.watching, parts.bus, parts.clock
         )
         app.add_routes(service.routes())
-        if self._parts.settings.demo == "on":
+        if self._parts.settings.demo == "on" and self._parts.settings.auth_algorithm == "HS256":
             app.add_routes([web.post("/demo/token", self._demo_token)])
         return app
 
@@ -116,7 +115,7 @@ class Http:
     # Writing
 
     async def _send(self, request: web.Request) -> web.Response:
-        principal = self._principal(request)
+        principal = await self._principal(request)
         frame = converted(await fields_with_key(request), Send)
         end = await self._parts.calls.submit(principal, self._ip(request), frame, self._traceparent(request))
         if isinstance(end, Rejected):
@@ -124,7 +123,7 @@ class Http:
         return json_answer(end, 200 if isinstance(end, Sent) else 202)
 
     async def _create_group(self, request: web.Request) -> web.Response:
-        principal = self._principal(request)
+        principal = await self._principal(request)
         frame = converted(await fields_of(request), GroupCreate)
         check_role(frame, principal.is_server)
         end = await self._parts.calls.submit(principal, self._ip(request), frame)
@@ -145,7 +144,7 @@ class Http:
     # Reading
 
     async def _history(self, request: web.Request) -> web.Response:
-        principal = self._principal(request)
+        principal = await self._principal(request)
         query = {
             name: request.query[name]
             for name in ("before_seq", "after_seq", "limit")
@@ -157,14 +156,14 @@ class Http:
         return json_answer(page, 200)
 
     async def _conversations(self, request: web.Request) -> web.Response:
-        principal = self._principal(request)
+        principal = await self._principal(request)
         query = {name: request.query[name] for name in ("token", "limit") if name in request.query}
         frame = converted({"token": None, **query}, Sync)
         page = await self._parts.sync.page(principal.user_id, frame, Progress(), text=True)
         return json_answer(page, 200)
 
     async def _gateways(self, request: web.Request) -> web.Response:
-        self._principal(request)
+        await self._principal(request)
         offers = await self._parts.dispatch.offers(request.query.get("region", ""))
         return json_answer({"gateways": offers}, 200)
 
@@ -175,14 +174,20 @@ class Http:
         user_id = (await fields_of(request)).get("user_id")
         if not isinstance(user_id, str) or not is_name(user_id):
             raise Refused(Code.BAD_FRAME, "user_id must be 1–64 of A–Z a–z 0–9 . _ -")
-        now_s = self._parts.clock.now_ms() // 1000
-        return json_answer({"token": mint_token(self._parts.secret, user_id, now_s=now_s)}, 200)
+        return json_answer({"token": self._minted(user_id)}, 200)
 
-    def _principal(self, request: web.Request) -> Principal:
+    def _minted(self, user_id: str) -> str:
+        secret = self._parts.settings.auth_secret
+        if secret is None:
+            raise Refused(Code.NOT_ALLOWED, "tokens are not made here")
+        now_s = self._parts.clock.now_ms() // 1000
+        return mint_for(self._parts.settings, secret.get_secret_value(), user_id, now_s=now_s)
+
+    async def _principal(self, request: web.Request) -> Principal:
         token = bearer_token(request.headers.get("Authorization"))
         if token is None:
             raise Refused(Code.BAD_TOKEN)
-        principal = self._parts.verifier.verify(token, self._parts.clock.now_ms())
+        principal = await self._parts.verifier.admit(token, self._parts.clock.now_ms())
         self._parts.guard.admit_call(principal, self._ip(request))
         return principal
 

@@ -63,7 +63,7 @@ class Lobby:
 
     async def admit(self, opening: Opening, consumed_ms: int) -> Session:
         """The session for a connection: a resumed one, or a new one that fan-out finds. Raises `Refused`."""
-        principal = self._verifier.verify(opening.token, self._clock.now_ms())
+        principal = await self._verifier.admit(opening.token, self._clock.now_ms())
         if self.draining:
             raise Refused(Code.UNAVAILABLE, "this gateway is being drained", retry_after_ms=1_000)
         self._guard.meet(principal, opening.ip)

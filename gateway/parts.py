@@ -36,6 +36,7 @@ from gateway.watching import Watching
 from infra.clock import Clock
 from infra.ports import Bus, GatewayNotice, HistoryStore, RouteTable, SharedLimits
 from infra.settings import Settings
+from infra.token_keys import TokenKeys
 from schemas.ids import new_name
 from schemas.topics import outbound_topic
 
@@ -55,7 +56,6 @@ class Parts:
     def __init__(
         self,
         settings: Settings,
-        secret: str,
         bus: Bus,
         routes: RouteTable,
         history: HistoryStore,
@@ -122,7 +122,10 @@ class Parts:
         )
         self.desk = Desk(services, clock, metrics, self.flush)
         self.revocations = Revocations(bus, hub, clock, settings.token_life_s, self.flush)
-        self.verifier = TokenVerifier(secret, self.revocations.before_ms)
+        self._keys = TokenKeys(settings, clock)
+        self.verifier = TokenVerifier(
+            self._keys, self.revocations.before_ms, settings.auth_audience, settings.auth_issuer
+        )
         rules = SessionRules.of(settings)
         self.lobby = Lobby(hub, self.presence, self.verifier, rules, clock, metrics, self.room, guard)
         self.is_ready: Callable[[], bool] = lambda: True
@@ -130,6 +133,7 @@ class Parts:
 
     async def startup(self) -> None:
         """Open what sessions need. Raises `Unavailable`."""
+        await self._keys.startup()
         await self.downlink.startup()
         await self.revocations.startup()
         await self.presence.startup()
@@ -137,6 +141,7 @@ class Parts:
     def work(self) -> list[Coroutine[Any, Any, None]]:
         """What never ends by itself; each is to run as a task, until it is cancelled."""
         return [
+            self._keys.run(),
             self.downlink.run(),
             self.revocations.run(),
             self.presence.run(),

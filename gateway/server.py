@@ -33,7 +33,7 @@ from infra.ports import Announced, Bus, HistoryStore, RouteTable, SharedLimits
 from infra.settings import Settings
 from infra.telemetry.loop_lag import watch_loop
 from schemas.codes import CloseCode
-from schemas.errors import SettingsError, Unavailable
+from schemas.errors import Unavailable
 from schemas.frames import Drain
 
 if TYPE_CHECKING:
@@ -68,9 +68,6 @@ class GatewayServer:
         clock: Clock,
         tracing: Tracing | None = None,
     ) -> None:
-        if settings.auth_secret is None:
-            raise SettingsError("IM_AUTH_SECRET: not set; tokens cannot be checked")
-        secret = settings.auth_secret.get_secret_value()
         self._settings = settings
         self._clock = clock
         self._trusted = settings.trusted_networks
@@ -78,7 +75,7 @@ class GatewayServer:
         self.outbox_bytes = settings.outbox_bytes
         self.max_fragments = settings.max_fragments
         self.metrics = metrics = Metrics()
-        self.parts = parts = Parts(settings, secret, bus, routes, history, shared, clock, metrics, tracing)
+        self.parts = parts = Parts(settings, bus, routes, history, shared, clock, metrics, tracing)
         self.hub = parts.hub
         self.guard = parts.guard
         self.health = Health(
@@ -92,7 +89,6 @@ class GatewayServer:
         http = Http(
             HttpParts(
                 settings=settings,
-                secret=secret,
                 hub=parts.hub,
                 calls=HttpCalls(
                     settings.gateway_id, parts.hub, parts.uplink, parts.guard, self.health, clock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -57,7 +57,7 @@ class ServiceApi:
 
     def __init__(
         self,
-        principal_of: Callable[[web.Request], Principal],
+        principal_of: Callable[[web.Request], Awaitable[Principal]],
         calls: HttpCalls,
         kicks: Kicks,
         watching: Watching,
@@ -80,7 +80,7 @@ class ServiceApi:
 
     async def _broadcast(self, request: web.Request) -> web.Response:
         """Each target is one message on the ordinary path, accounted for like any other."""
-        principal = self._server(request)
+        principal = await self._server(request)
         ask = converted(await fields_with_key(request), _Broadcast)
         targets = ask.conversations(principal.user_id)
         details = {"client_msg_id": ask.client_msg_id, "targets": len(targets)}
@@ -105,11 +105,11 @@ class ServiceApi:
             return refused_frame(ask.client_msg_id, conversation_id, refused)
 
     async def _presence(self, request: web.Request) -> web.Response:
-        self._server(request)
+        await self._server(request)
         return json_answer(await self._watching.look(_user(request)), 200)
 
     async def _kick(self, request: web.Request) -> web.Response:
-        principal, user_id = self._server(request), _user(request)
+        principal, user_id = await self._server(request), _user(request)
         ask = converted(await fields_of(request) if request.can_read_body else {}, _Kick)
         if ask.revoke and ask.device_id is not None:
             raise Refused(Code.BAD_FRAME, "a token is not bound to a device: revoke without device_id")
@@ -122,9 +122,9 @@ class ServiceApi:
             outcome["devices"] = devices
         return json_answer({"type": "ok", "user_id": user_id, "devices": devices}, 200)
 
-    def _server(self, request: web.Request) -> Principal:
+    async def _server(self, request: web.Request) -> Principal:
         """Who asks. Raises `Refused` for anybody but the service."""
-        principal = self._principal_of(request)
+        principal = await self._principal_of(request)
         if not principal.is_server:
             raise Refused(Code.NOT_ALLOWED, "only a token of the role server may ask this")
         return principal

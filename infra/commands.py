@@ -94,11 +94,14 @@ def token(
 
     from infra.settings import load_settings
     from infra.stack.secret import known_secret
-    from infra.tokens import mint_token
+    from infra.tokens import mint_for
 
-    secret = known_secret(load_settings())
+    settings = load_settings()
+    secret = known_secret(settings)
     typer.echo(
-        mint_token(secret, user, now_s=int(time.time()), expires_s=expires_s, role=role, tenant=tenant)
+        mint_for(
+            settings, secret, user, now_s=int(time.time()), expires_s=expires_s, role=role, tenant=tenant
+        )
     )
 
 

@@ -21,6 +21,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Positive = Annotated[int, Field(ge=1)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
 Network = IPv4Network | IPv6Network
+_KEY_SET_PLACE = r"^(https://\S+|http://(127\.0\.0\.1|localhost)[:/]\S*|[^:]*)$"
 
 
 class Settings(BaseSettings):
@@ -30,7 +31,20 @@ class Settings(BaseSettings):
 
     # Who may come in
     auth_secret: SecretStr | None = None
-    """Signs and checks tokens (HS256). `im run` makes one and keeps it with the data."""
+    """Signs and checks tokens of HS256. `im run` makes one and keeps it with the data."""
+    auth_algorithm: Literal["HS256", "RS256", "EdDSA"] = "HS256"
+    """The only one that is taken. HS256 checks with `auth_secret`, the others with public keys."""
+    auth_public_key: Path | None = None
+    """A file with the public key (PEM or JWK) of RS256 or EdDSA."""
+    auth_jwks: Annotated[str, Field(pattern=_KEY_SET_PLACE)] = ""
+    """Instead: a JWK set, as a file or an address (https, or this machine), whose keys may change."""
+    auth_jwks_refresh_s: PositiveSeconds = 300.0
+    auth_jwks_pause_s: PositiveSeconds = 10.0
+    """Tokens with an unknown `kid` make a gateway read the set at most once in this time."""
+    auth_audience: str = ""
+    """What `aud` must name; empty: it is not looked at."""
+    auth_issuer: str = ""
+    """What `iss` must be; empty: it is not looked at."""
     token_life_s: Positive = 2_592_000
     """The longest life of the tokens that are made for this service; a revocation is heeded for so long."""
     origins: Annotated[str, NoDecode] = ""

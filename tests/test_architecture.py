@@ -25,7 +25,7 @@ OPENED_BY = {
     "fastavro": {"schemas/codec.py"},
     "hiredis": {"infra/redis_calls.py"},
     "opentelemetry": {"infra/telemetry/"},
-    "joserfc": {"infra/tokens.py", "gateway/auth.py"},
+    "joserfc": {"infra/token_keys.py", "infra/tokens.py", "gateway/auth.py"},
     "ahocorasick_rs": {"pipeline/moderation/"},
     "pickle": set(),
     "mock": set(),

@@ -21,7 +21,7 @@ from infra.stack.process import ChildSpec
 from infra.stack.progress import Steps, silent_steps
 from infra.stack.secret import ensure_secret
 from infra.stack.supervisor import Supervisor, together
-from infra.tokens import mint_token
+from infra.tokens import mint_for
 from schemas.errors import SettingsError
 
 __all__ = ["LEDGER", "WORKERS", "System", "gateway_addresses"]
@@ -114,7 +114,7 @@ class System:
 
     def token(self, user: str, role: str | None = None) -> str:
         """A token for this system that is good for a day."""
-        return mint_token(self._secret, user, now_s=int(time.time()), role=role)
+        return mint_for(self.settings, self._secret, user, now_s=int(time.time()), role=role)
 
     def kill(self, name: str) -> None:
         """End a gateway, worker or engine as a crash would; it is started again by itself."""

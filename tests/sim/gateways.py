@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Gateway", "Socket", "token_of"]
 
-_SECRET: Final = "a-secret-that-is-long-enough-for-hs256"
+SECRET: Final = "a-secret-that-is-long-enough-for-hs256"
 _WIRE_S: Final = 0.02
 _SWEEP_S: Final = 0.5
 """All sessions at once, less often than the server's `SWEEP_S`."""
@@ -41,7 +41,7 @@ def _metrics() -> Metrics:
 
 @cache
 def token_of(user: str) -> str:
-    return mint_token(_SECRET, user, now_s=EPOCH_MS // 1000)
+    return mint_token(SECRET, user, now_s=EPOCH_MS // 1000)
 
 
 class Socket:
@@ -183,7 +183,6 @@ class Gateway:
         self.sockets: list[Socket] = []
         self.parts = Parts(
             world.settings_of(gateway_id),
-            _SECRET,
             BusDoor(world, self.process),
             routes_door(world, self.process, world.table),
             history_door(world, self.process, world.store),

@@ -28,7 +28,7 @@ from schemas.topics import POLICY as POLICY_TOPIC
 from tests.sim.clients import Device
 from tests.sim.doors import SimLog
 from tests.sim.faults import Event, FaultPlan
-from tests.sim.gateways import Gateway
+from tests.sim.gateways import SECRET, Gateway
 from tests.sim.groups import Groups, Worker
 from tests.sim.invariants import find_unfinished, find_violations
 from tests.sim.loop import EPOCH_MS, Process, SimClock, SimLoop
@@ -342,7 +342,7 @@ class World:
 
 @cache
 def _settings() -> Settings:
-    return Settings(auth_secret=SecretStr("x" * 40), partitions=2, limits="off")
+    return Settings(auth_secret=SecretStr(SECRET), partitions=2, limits="off")
 
 
 @cache
