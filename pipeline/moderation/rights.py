@@ -210,9 +210,8 @@ def _inside_or_new(case: _Case) -> Code | None:
 def _inside_or_coming(case: _Case) -> Code | None:
     """Whoever joins a channel himself needs it to exist, and nothing else."""
     event = case.request.content
-    if case.state.kind == "channel" and isinstance(event, MemberEvent) and event.action == "joined":
-        return _exists(case)
-    return _inside(case)
+    joins = isinstance(event, MemberEvent) and event.action == "joined" and _oneself(case, event)
+    return _exists(case) if joins and case.state.kind == "channel" else _inside(case)
 
 
 _SAID: Final[tuple[_Check, ...]] = (_inside, _may_speak, _not_blocked, _not_muted)
