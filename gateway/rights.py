@@ -8,13 +8,25 @@ from schemas.conversation import ConversationState, fold
 from schemas.errors import Refused
 from schemas.ids import conversation_kind
 
-__all__ = ["conversation_state", "readable_after", "readable_before", "require_member", "require_reader"]
+__all__ = [
+    "conversation_state",
+    "readable_after",
+    "readable_before",
+    "require_member",
+    "require_reader",
+    "state_with_blocks",
+]
 
 
 async def conversation_state(history: HistoryStore, conversation_id: str) -> ConversationState:
     """The state by every event stored. Read after a page, it covers the page: events are stored first."""
     if conversation_kind(conversation_id) == "direct":
         return ConversationState.new(conversation_id)
+    return await state_with_blocks(history, conversation_id)
+
+
+async def state_with_blocks(history: HistoryStore, conversation_id: str) -> ConversationState:
+    """The same, and of a direct conversation also who has blocked whom, which reading need not know."""
     events = await history.events(conversation_id)
     return fold(conversation_id, [(e.seq, e.kind, e.content) for e in events])
 

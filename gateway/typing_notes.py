@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.requests import check_conversation
-from gateway.rights import conversation_state, require_member
+from gateway.rights import require_member, state_with_blocks
 from infra.ports import Bus, HistoryStore, Outgoing, RouteTable
 from schemas.codec import OUTBOUND
 from schemas.conversation import ConversationState
@@ -30,7 +30,7 @@ class TypingNotes:
     async def tell(self, user_id: str, session_id: str, frame: TypingClient) -> None:
         """Raises `Refused` for a conversation the user is not in, and `Unavailable`."""
         check_conversation(frame.conversation_id, user_id)
-        state = await conversation_state(self._history, frame.conversation_id)
+        state = await state_with_blocks(self._history, frame.conversation_id)
         require_member(state, user_id)
         others = _told(state, user_id)
         if not others:
