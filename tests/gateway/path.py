@@ -39,7 +39,7 @@ class Path:
         self.judge: Judge = lambda _: None
         self.large = False
         """Whether groups are fanned out by reading: one record for each gateway, expanded there."""
-        self._states: dict[str, ConversationState] = {}
+        self.states: dict[str, ConversationState] = {}
         self._seqs: dict[str, int] = defaultdict(int)
         self._offset = 0
 
@@ -61,14 +61,14 @@ class Path:
         inbound = INBOUND.decode(record.value)
         refused = self.judge(inbound)
         if refused is not None:
-            await self._reject(inbound, refused)
+            await self.reject(inbound, refused)
             return
         await self.sequence(inbound)
 
     async def sequence(self, inbound: Inbound) -> Message:
         """The next message of its conversation, stored, indexed and on its way to the gateways."""
         conversation_id = inbound.conversation_id
-        state = self._states.setdefault(conversation_id, ConversationState.new(conversation_id))
+        state = self.states.setdefault(conversation_id, ConversationState.new(conversation_id))
         before = state.inside()
         self._seqs[conversation_id] += 1
         seq = self._seqs[conversation_id]
@@ -115,7 +115,7 @@ class Path:
             ]
         )
 
-    async def _reject(self, inbound: Inbound, refused: Refused) -> None:
+    async def reject(self, inbound: Inbound, refused: Refused) -> None:
         code = refused.code
         frame = Rejected(
             client_msg_id=inbound.client_msg_id,

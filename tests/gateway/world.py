@@ -88,7 +88,7 @@ class Person:
 class World:
     """One gateway (or several over the same engines) and the path behind."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, path_type: type[Path] = Path, **settings: Any) -> None:
         self.clock = SystemClock()
         values: dict[str, Any] = {"auth_secret": SecretStr(SECRET), "partitions": 2, "lease_s": 3.0}
         self.settings = Settings(**(values | settings))
@@ -96,7 +96,7 @@ class World:
         self.routes = MemoryRouteTable(self.clock)
         self.history = MemoryHistory()
         self.limits = MemorySharedLimits(self.clock)
-        self.path = Path(self.bus, self.routes, self.history, self.clock, self.settings.partitions)
+        self.path = path_type(self.bus, self.routes, self.history, self.clock, self.settings.partitions)
         self._sockets: list[ClientConnection] = []
         self.gateway = self.another(self.settings.gateway_id)
 
@@ -144,13 +144,13 @@ class World:
 
 
 @asynccontextmanager
-async def a_world(**settings: Any) -> AsyncIterator[World]:
-    world = World(**settings)
-    path = asyncio.create_task(world.path.run())
+async def a_world(path_type: type[Path] = Path, **settings: Any) -> AsyncIterator[World]:
+    world = World(path_type, **settings)
+    running = asyncio.create_task(world.path.run())
     await world.gateway.startup(port=0)
     try:
         yield world
     finally:
-        path.cancel()
+        running.cancel()
         await world.leave()
         await world.gateway.shutdown()

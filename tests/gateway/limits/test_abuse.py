@@ -128,7 +128,12 @@ async def test_the_sockets_of_a_proxy_are_those_of_its_clients() -> None:
 
 async def test_the_service_itself_is_not_limited() -> None:
     """The role `server` has no rate, no quota and is not suspended."""
-    settings = {"sends_per_s": 1, "send_burst": 1, "suspend_user_sends": 5, "tenant_quota_per_s": 1}
+    settings: dict[str, Any] = {
+        "sends_per_s": 1,
+        "send_burst": 1,
+        "suspend_user_sends": 5,
+        "tenant_quota_per_s": 1,
+    }
     async with a_world(**settings) as world:
         socket = await connect(world.url(f"token={world.token('app', role='server')}"), proxy=None)
         app = Person(socket)
@@ -360,7 +365,9 @@ async def test_what_is_too_much_is_refused_before_it_is_taken(monkeypatch: pytes
     """The log is slow: what fits in the backlog is kept, all of it arrives; the rest is told 1302 with a time
     to come back. Connects are refused first, group messages before direct ones."""
     monkeypatch.setattr("tests.gateway.world.MemoryBus", SlowBus)
-    rates = {"sends_per_s": 10_000, "send_burst": 10_000, "pair_send_burst": 10_000, "ip_send_burst": 10_000}
+    rates: dict[str, Any] = dict.fromkeys(
+        ("sends_per_s", "send_burst", "pair_send_burst", "ip_send_burst"), 10_000
+    )
     async with a_world(backlog_records=200, max_inflight=1_000, publish_timeout_s=60.0, **rates) as world:
         bus = world.bus
         assert isinstance(bus, SlowBus)
