@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Iterable
 from typing import Any, Final
 
 import hiredis
-from redis.asyncio import BlockingConnectionPool, Connection, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -92,11 +93,33 @@ class _ScriptConnection(Connection):
         return super().pack_command(*args)
 
 
+class _TlsConnection(SSLConnection, _ScriptConnection):
+    """The same over TLS. The pool takes the class that it is given, whatever the address says."""
+
+
+def _access(settings: Settings) -> dict[str, Any]:
+    access: dict[str, Any] = {}
+    if settings.redis_password is not None:
+        access = {
+            "username": settings.redis_user or None,
+            "password": settings.redis_password.get_secret_value(),
+        }
+    if _speaks_tls(settings):
+        ca = str(settings.engine_ca) if settings.engine_ca else None
+        access |= {"ssl_ca_certs": ca, "ssl_min_version": ssl.TLSVersion.TLSv1_2}
+    return access
+
+
+def _speaks_tls(settings: Settings) -> bool:
+    return settings.redis.startswith("rediss://")
+
+
 def _connect(settings: Settings) -> Redis | RedisCluster:
     timeout_s = settings.redis_timeout_s
     if settings.redis_cluster:
         return RedisCluster.from_url(
             settings.redis,
+            **_access(settings),
             decode_responses=True,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
@@ -105,7 +128,8 @@ def _connect(settings: Settings) -> Redis | RedisCluster:
     # The driver's own retries (10, with pauses) could hold a caller for a minute: ours are above.
     pool = BlockingConnectionPool.from_url(
         settings.redis,
-        connection_class=_ScriptConnection,
+        **_access(settings),
+        connection_class=_TlsConnection if _speaks_tls(settings) else _ScriptConnection,
         decode_responses=True,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,

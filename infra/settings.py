@@ -6,11 +6,13 @@ A name here is the variable's name in lower case without the prefix:
 
 from __future__ import annotations
 
+import os
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from schemas.errors import SettingsError
@@ -21,6 +23,8 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Positive = Annotated[int, Field(ge=1)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
 Network = IPv4Network | IPv6Network
+_UNTOLD = frozenset({"auth_secret", "kafka_password", "redis_password", "cassandra_password", "redis"})
+"""What a message about a wrong value never repeats."""
 _KEY_SET_PLACE = r"^(https://\S+|http://(127\.0\.0\.1|localhost)[:/]\S*|[^:]*)$"
 
 
@@ -56,13 +60,26 @@ class Settings(BaseSettings):
     """Where the jars of Kafka and Cassandra are kept; they outlive `im reset`, and tests share them."""
     kafka: str = "127.0.0.1:19092"
     kafka_controller_port: Port = 19093
+    kafka_tls: Literal["on", "off"] = "off"
+    kafka_user: str = ""
+    """Who this process is to Kafka (SASL); empty: nobody in particular."""
+    kafka_password: SecretStr | None = None
+    kafka_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256"] = "SCRAM-SHA-512"
     redis: str = "redis://127.0.0.1:16379/0"
+    """`rediss://…` speaks TLS. The password has its own setting, since addresses are printed."""
+    redis_user: str = ""
+    redis_password: SecretStr | None = None
     redis_cluster: bool = False
     """Whether `redis` names a node of a Redis Cluster."""
     redis_timeout_s: PositiveSeconds = 0.5
     """For one answer of Redis. A call takes at most four times as long: two tries of two round trips."""
     cassandra: str = "127.0.0.1:19042"
     cassandra_storage_port: Port = 17000
+    cassandra_tls: Literal["on", "off"] = "off"
+    cassandra_user: str = ""
+    cassandra_password: SecretStr | None = None
+    engine_ca: Path | None = None
+    """The file with the CA of the engines' certificates; none: those that the system trusts."""
     keyspace: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")] = "skein"
     replication_factor: Positive = 1
     min_insync_replicas: Positive = 1
@@ -77,6 +94,10 @@ class Settings(BaseSettings):
     gateway_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "gw-1"
     host: str = "127.0.0.1"
     port: Port = 8080
+    tls_cert: Path | None = None
+    """The gateway's certificate chain (PEM), with `tls_key` (mode 0600); none: its port speaks plainly.
+    Replaced files are taken within seconds, for new connections."""
+    tls_key: Path | None = None
     public_url: Annotated[str, Field(pattern=r"^wss?://[^\s]+$")] | None = None
     """Where clients reach this gateway (`ws://host:port`); default: IM_HOST and IM_PORT."""
     region: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = ""
@@ -201,6 +222,21 @@ class Settings(BaseSettings):
             raise ValueError("a quota is not negative")
         return text
 
+    @field_validator("redis")
+    @classmethod
+    def _check_no_password(cls, url: str) -> str:
+        if "@" in url.partition("://")[2].partition("/")[0]:
+            raise ValueError("user and password are IM_REDIS_USER and IM_REDIS_PASSWORD")
+        return url
+
+    @model_validator(mode="after")
+    def _check_users(self) -> Settings:
+        for engine in ("kafka", "cassandra"):
+            user, password = getattr(self, f"{engine}_user"), getattr(self, f"{engine}_password")
+            if bool(user) != (password is not None):
+                raise ValueError(f"IM_{engine.upper()}_USER and _PASSWORD go together")
+        return self
+
     @field_validator("trusted_proxies")
     @classmethod
     def _check_networks(cls, text: str) -> str:
@@ -222,12 +258,29 @@ def _networks(text: str) -> tuple[Network, ...]:
 
 
 def load_settings() -> Settings:
-    """Read the environment. Raises `SettingsError` that names every wrong variable at once."""
+    """Read the environment, and what it leaves out from the files of `IM_SECRETS_DIR`.
+
+    Such a file is named like its variable in lower case (`im_kafka_password`). Raises `SettingsError`
+    that names every wrong variable at once, or the files that others may read.
+    """
+    folder = os.environ.get("IM_SECRETS_DIR")
     try:
-        return Settings()
+        return Settings(_secrets_dir=_checked_folder(Path(folder))) if folder else Settings()
     except ValidationError as error:
-        wrong = "; ".join(
-            f"IM_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']} (given: {e['input']!r})"
-            for e in error.errors()
-        )
-        raise SettingsError(wrong) from None
+        raise SettingsError("; ".join(map(_wrong, error.errors()))) from None
+
+
+def _wrong(error: ErrorDetails) -> str:
+    name = "_".join(map(str, error["loc"]))
+    told = f"IM_{name.upper()}: {error['msg']}" if name else error["msg"]
+    return told if name in _UNTOLD or not name else f"{told} (given: {error['input']!r})"
+
+
+def _checked_folder(folder: Path) -> Path:
+    """Raises `SettingsError` unless these files are for their owner only."""
+    if not folder.is_dir():
+        raise SettingsError(f"IM_SECRETS_DIR: {folder} is no folder")
+    exposed = [str(path) for path in folder.glob("im_*") if path.stat().st_mode & 0o077]
+    if exposed:
+        raise SettingsError(f"IM_SECRETS_DIR: others may read {', '.join(exposed)} → chmod 600")
+    return folder

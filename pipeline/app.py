@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import faust
+from faust.auth import Credentials
 from faust.serializers.schemas import Schema
 from faust.tables.manager import TableManager
 
+from infra.engine_tls import engine_tls
 from infra.ports import Record
 from infra.settings import Settings
 from pipeline.tenure import Tenure
@@ -42,6 +44,19 @@ class _NoTables(TableManager):
         await self.recovery.start()
 
 
+def _credentials(settings: Settings) -> Credentials | None:
+    """Who we are to the brokers; None where they ask nobody."""
+    tls = engine_tls(settings) if settings.kafka_tls == "on" else None
+    if settings.kafka_password is not None:
+        return faust.SASLCredentials(
+            username=settings.kafka_user,
+            password=settings.kafka_password.get_secret_value(),
+            mechanism=settings.kafka_mechanism,
+            ssl_context=tls,
+        )
+    return faust.SSLCredentials(tls) if tls else None
+
+
 def create_app(stage: str, topic: str, settings: Settings, run: ChunkRunner, tenure: Tenure) -> faust.App:
     """An app that runs `run` over the chunks of each partition it is assigned, each on its own.
 
@@ -51,6 +66,7 @@ def create_app(stage: str, topic: str, settings: Settings, run: ChunkRunner, ten
     app = faust.App(
         group_of(stage),
         broker=f"aiokafka://{settings.kafka.replace(',', ';')}",
+        broker_credentials=_credentials(settings),
         store="memory://",
         datadir=settings.data_dir / "faust",
         TableManager=_NoTables,

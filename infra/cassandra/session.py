@@ -21,6 +21,7 @@ from cassandra import (
     WriteFailure,
     WriteTimeout,
 )
+from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import (
     EXEC_PROFILE_DEFAULT,
     Cluster,
@@ -37,6 +38,7 @@ from cassandra.query import BatchStatement, BatchType, BoundStatement, PreparedS
 from infra.cassandra.batches import batches_of
 from infra.cassandra.binding import Write
 from infra.cassandra.crossing import Crossing
+from infra.engine_tls import engine_tls
 from infra.settings import Settings
 from schemas.errors import OutcomeUnknown, SettingsError, Unavailable
 
@@ -230,8 +232,16 @@ def _cluster(settings: Settings) -> Cluster:
         idle_heartbeat_interval=_HEARTBEAT_S,
         idle_heartbeat_timeout=_HEARTBEAT_S,
         monitor_reporting_enabled=False,
+        auth_provider=_credentials(settings),
+        ssl_context=engine_tls(settings) if settings.cassandra_tls == "on" else None,
         compression=False,
     )
+
+
+def _credentials(settings: Settings) -> PlainTextAuthProvider | None:
+    if settings.cassandra_password is None:
+        return None
+    return PlainTextAuthProvider(settings.cassandra_user, settings.cassandra_password.get_secret_value())
 
 
 def _gather_pages(request: ResponseFuture, done: Callable[[Rows | Exception], None]) -> None:

@@ -15,7 +15,7 @@ from aiokafka.errors import (
     NotCoordinatorForGroupError,
 )
 
-from infra.kafka.clients import REQUEST_TIMEOUT_S, RETRY_PAUSE_S, door, new_consumer, stop
+from infra.kafka.clients import REQUEST_TIMEOUT_S, RETRY_PAUSE_S, connection, door, new_consumer, stop
 from infra.kafka.publisher import Publisher
 from infra.partitioning import murmur2_partition
 from infra.ports import Outgoing, Record
@@ -50,7 +50,7 @@ class KafkaBus:
         async with door("connect to Kafka"):
             await self._publisher.startup()
             self._reader = await new_consumer(self._settings, self._client_id)
-            self._admin = AIOKafkaAdminClient(bootstrap_servers=self._settings.kafka)
+            self._admin = AIOKafkaAdminClient(**connection(self._settings))
             await self._admin.start()
 
     async def shutdown(self) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from infra.engine_tls import engine_tls
 from infra.settings import Settings
 from schemas.errors import Unavailable
 from schemas.topics import MAX_RECORD_BYTES
@@ -19,6 +20,7 @@ __all__ = [
     "BATCH_BYTES",
     "REQUEST_TIMEOUT_S",
     "RETRY_PAUSE_S",
+    "connection",
     "door",
     "new_consumer",
     "new_producer",
@@ -33,10 +35,28 @@ BATCH_BYTES: Final = MAX_RECORD_BYTES + 4_096
 _STOP_TIMEOUT_S: Final = 2.0
 
 
+def connection(settings: Settings) -> dict[str, Any]:
+    """Where the brokers are and who we are to them: what every client of the driver is made with."""
+    return {"bootstrap_servers": settings.kafka, **_security(settings)}
+
+
+def _security(settings: Settings) -> dict[str, Any]:
+    tls = engine_tls(settings) if settings.kafka_tls == "on" else None
+    if settings.kafka_password is None:
+        return {"security_protocol": "SSL", "ssl_context": tls} if tls else {}
+    return {
+        "security_protocol": "SASL_SSL" if tls else "SASL_PLAINTEXT",
+        "ssl_context": tls,
+        "sasl_mechanism": settings.kafka_mechanism,
+        "sasl_plain_username": settings.kafka_user,
+        "sasl_plain_password": settings.kafka_password.get_secret_value(),
+    }
+
+
 async def new_producer(settings: Settings, client_id: str) -> AIOKafkaProducer:
     """An idempotent producer with acks=all that sends what it is given at once."""
     producer = AIOKafkaProducer(
-        bootstrap_servers=settings.kafka,
+        **connection(settings),
         client_id=client_id,
         acks="all",
         enable_idempotence=True,
@@ -52,7 +72,7 @@ async def new_producer(settings: Settings, client_id: str) -> AIOKafkaProducer:
 async def new_consumer(settings: Settings, client_id: str) -> AIOKafkaConsumer:
     """A reader that belongs to no group and commits nothing."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka,
+        **connection(settings),
         client_id=client_id,
         enable_auto_commit=False,
         auto_offset_reset="earliest",

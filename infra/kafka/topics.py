@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError
 
-from infra.kafka.clients import door
+from infra.kafka.clients import connection, door
 from infra.settings import Settings
 from schemas.errors import SettingsError, Unavailable
 from schemas.topics import MAX_RECORD_BYTES, TOPICS, Topic
@@ -23,7 +23,7 @@ async def ensure_topics(settings: Settings, topics: Iterable[Topic] = TOPICS) ->
     """
     wanted = list(topics)
     async with door("create topics"):
-        admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+        admin = AIOKafkaAdminClient(**connection(settings))
         await admin.start()
         try:
             existing = set(await admin.list_topics())
