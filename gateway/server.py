@@ -27,6 +27,7 @@ from gateway.metrics import Metrics
 from gateway.pages import Pages
 from gateway.parts import Parts
 from gateway.session import Session, State
+from gateway.tls import HANDSHAKE_TIMEOUT_S, certificate_of
 from infra.announcing import keep_announced, reachable_address
 from infra.clock import Clock
 from infra.ports import Announced, Bus, HistoryStore, RouteTable, SharedLimits
@@ -69,6 +70,7 @@ class GatewayServer:
         tracing: Tracing | None = None,
     ) -> None:
         self._settings = settings
+        self._certificate = certificate_of(settings)
         self._clock = clock
         self._trusted = settings.trusted_networks
         self.max_frame_bytes = settings.max_frame_bytes
@@ -138,6 +140,9 @@ class GatewayServer:
                 watch_loop(),
             )
         ]
+        certificate = self._certificate
+        if certificate is not None:
+            self._running.append(asyncio.create_task(certificate.run()))
         await self._runner.setup()
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
@@ -145,6 +150,8 @@ class GatewayServer:
             self._settings.host,
             self._settings.port if port is None else port,
             backlog=4_096,
+            ssl=certificate.context if certificate else None,
+            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if certificate else None,
         )
         here = Announced(
             "gateway", self._settings.gateway_id, reachable_address(self._settings.host, self.port)

@@ -70,6 +70,10 @@ class System:
         The prefix begins the name of every gateway and worker; both systems share all the work. `adapt` may
         change how a gateway or worker is run, before it is.
         """
+        if stack.settings.tls_cert is not None:
+            raise SettingsError(
+                "IM_TLS_CERT: what is started here serves without TLS; `im gateway` speaks it"
+            )
         self._secret = ensure_secret(stack.settings)
         self.settings = (settings or stack.settings).model_copy(
             update={"auth_secret": SecretStr(self._secret)}
