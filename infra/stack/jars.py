@@ -2,10 +2,12 @@
 
 A folder of jars is named after the digest of its pom, so a new version is a new folder, and it appears by
 one rename, so it is complete or absent. Several processes may resolve at once; the first one's folder stays.
+Beside each pom lie the SHA-256 of its jars: whatever differs from them is not run.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import shutil
 import tempfile
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from infra.settings import Settings
+from infra.stack.checksums import digests_of, found_wrong, read_checksums
 from infra.stack.process import run_to_end
 from schemas.errors import SettingsError
 
@@ -39,10 +42,12 @@ def missing_jars(settings: Settings) -> tuple[str, ...]:
 async def resolve_jars(settings: Settings, engine: str) -> Path:
     """Return the folder of the engine's jars, resolving them first if need be.
 
-    Raises `SettingsError` when Maven is missing, `Unavailable` with Maven's output when it fails.
+    Raises `SettingsError` when Maven is missing or a jar is not the one that was pinned, `Unavailable`
+    with Maven's output when it fails.
     """
     folder = jars_folder(settings, engine)
     if folder.is_dir():
+        await _check(engine, folder)
         return folder
     maven = shutil.which("mvn")
     if maven is None:
@@ -56,8 +61,19 @@ async def resolve_jars(settings: Settings, engine: str) -> Path:
             settings.data_dir.absolute() / "log" / f"mvn-{engine}.log",
             RESOLVE_TIMEOUT_S,
         )
+        await _check(engine, jars)
         _keep(jars, folder)
     return folder
+
+
+async def _check(engine: str, folder: Path) -> None:
+    expected = read_checksums((FILES / engine / "jars.sha256").read_text())
+    wrong = found_wrong(expected, await asyncio.to_thread(digests_of, folder))
+    if wrong:
+        raise SettingsError(
+            f"the jars of {engine} in {folder} are not those that were pinned: {'; '.join(wrong[:5])} → "
+            "remove the folder to resolve them again"
+        )
 
 
 def _keep(jars: Path, folder: Path) -> None:
