@@ -103,7 +103,7 @@ class Receipts:
             else:
                 own.append(receipt)
         here.batch = None
-        effects = Effects(batch.polled_at, here.cursors.raised(own))
+        effects = Effects(batch.began_at, here.cursors.raised(own))
         for receipt in effects.moved:
             effects.notices += _notices(receipt, here.audience.listeners(receipt) or ())
         return effects
