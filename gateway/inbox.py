@@ -40,6 +40,14 @@ class InboxReader:
         changed.update(await self._newest(inbox.large))
         return {c: at_ms for c, at_ms in changed.items() if at_ms >= since_ms}
 
+    def lost_at_ms(self, user_id: str) -> int:
+        """When this user's index was first found lost; 0: what was changed is told without a gap."""
+        return self._lost_at_ms.get(user_id, 0)
+
+    def forget_losses(self) -> None:
+        """The table was lost, maybe anew: what was restored since an earlier loss is gone with it."""
+        self._lost_at_ms.clear()
+
     async def _rebuild(self, user_id: str, target_ms: int) -> dict[str, int]:
         lost_at_ms = self._lost_at_ms.setdefault(user_id, self._clock.now_ms())
         if len(self._lost_at_ms) > _MAX_REBUILDING:

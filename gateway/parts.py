@@ -106,6 +106,7 @@ class Parts:
         self._pulse = Pulse(routes, self.downlink, clock, partitions, Missed(history), self.flush)
         self.receipts = Receipts(bus, clock)
         inbox = InboxReader(routes, history, clock)
+        self.presence.table_lost = inbox.forget_losses
         self.sync = SyncService(routes, inbox, ConversationView(history), clock, partitions, page_bytes)
         self.pages = HistoryService(history, page_bytes)
         services = Services(

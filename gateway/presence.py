@@ -62,6 +62,8 @@ class Presence:
         self._lease_s = lease_s
         self._notice = notice
         self._told = told
+        self.table_lost: Callable[[], None] = lambda: None
+        """Called when the table was found empty."""
         self._renewing = asyncio.Lock()
         self._held_until = -1.0
         self._complete = True
@@ -183,6 +185,7 @@ class Presence:
         now_ms = self._clock.now_ms()
         for session in self._hub.sessions.values():
             session.progress.lost_at_ms = now_ms
+        self.table_lost()
 
     async def _attach_all(self) -> None:
         newest = {(s.user_id, s.device_id): s for s in self._hub.sessions.values()}

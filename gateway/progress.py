@@ -27,7 +27,8 @@ class Progress:
         self.have_ms = _NOTHING
         self.announced_ms = 0
         self.lost_at_ms = 0
-        """When the table was found empty while this session was there; 0: what it may have missed is told."""
+        """When the table was found empty while this session was there, or not whole again when it synced;
+        0: what it may have missed is told."""
         self.paging: object | None = None
         """What is left of a sync that takes several pages (`sync.py`)."""
 

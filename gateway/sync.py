@@ -77,6 +77,7 @@ class SyncService:
         if not isinstance(paging, _Paging) or ask.token != paging.token:
             paging = await self._begin(user_id, ask.token)
             progress.came_with(paging.since_ms)
+            progress.lost_at_ms = max(progress.lost_at_ms, self._inbox.lost_at_ms(user_id))
         batch, views = await self._load(user_id, paging, ask.limit)
         rest, chosen = self._fill(batch, views)
         rest += paging.rest[len(batch) :]
@@ -90,6 +91,7 @@ class SyncService:
             token=paging.token,
             more=bool(rest),
             reset=paging.reset,
+            until_ms=paging.target_ms,
             re=ask.id,
         )
 

@@ -148,6 +148,8 @@ class Page(_Frame, frozen=True, kw_only=True, tag="page"):
     token: str
     more: bool
     reset: bool
+    until_ms: int = 0
+    """With the last page the client has every message of his that was sent before this time."""
     re: RequestId | None = None
 
 

@@ -33,7 +33,7 @@ class Story:
         self.history = MemoryHistory()
         bus = MemoryBus(PARTITIONS, self.clock)
         self.path = Path(bus, self.routes, self.history, self.clock, PARTITIONS)
-        inbox = InboxReader(self.routes, self.history, self.clock)
+        inbox = self.inbox = InboxReader(self.routes, self.history, self.clock)
         view = ConversationView(self.history)
         self.sync = SyncService(self.routes, inbox, view, self.clock, PARTITIONS, page_bytes)
         self.said = 0
@@ -211,6 +211,35 @@ async def test_a_lost_index_is_rebuilt_from_the_history() -> None:
     await story.path.mark()
     await story.all_pages("alice", None)
     assert (await story.routes.inbox("alice", 0)).complete
+
+
+async def test_an_index_that_is_lost_twice_is_not_whole_because_the_first_loss_is_over() -> None:
+    """The stages have passed the first one by then, and not the second."""
+    story = Story()
+    await story.say("bob", "d:alice:bob")
+    story.routes.flush()
+    await story.all_pages("alice", None)
+    story.clock.advance(1)
+    story.routes.flush()
+    story.inbox.forget_losses()
+    await story.path.mark()
+    await story.all_pages("alice", None)
+    assert not (await story.routes.inbox("alice", 0)).complete
+
+
+async def test_a_sync_over_a_lost_index_has_its_pongs_look_into_the_history() -> None:
+    """What was indexed before the loss and is stored after the sync is told by nothing else."""
+    story = Story()
+    await story.say("alice", "d:alice:bob")
+    story.routes.flush()
+    progress = Progress()
+    await story.page("bob", None, progress)
+    assert progress.lost_at_ms == story.clock.now_ms()
+    later = Progress()
+    story.clock.advance(1.0)
+    await story.path.mark()
+    await story.page("bob", None, later)
+    assert later.lost_at_ms == 0
 
 
 async def test_a_token_that_was_never_ours_resets() -> None:
