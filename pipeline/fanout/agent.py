@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
@@ -41,6 +42,11 @@ class Passing(msgspec.Struct, frozen=True, gc=False):
         return StoredEvent(routing.seq, routing.source_offset, routing.kind, self.content)
 
 
+_INPUT_TAIL_RECORDS: Final = 5_000
+"""How far back a restarted worker looks for the newest offset of im.accepted: what a sequencing worker that
+woke up late repeats beyond it would be taken for new, and shown to who has joined since."""
+
+
 @dataclass(slots=True)
 class _Partition:
     states: ConversationStates
@@ -70,14 +76,20 @@ class Fanout:
     async def assign(self, partition: int, position: int) -> None:
         here = _Partition(ConversationStates(self._history, by_seq))
         stored = (await self._bus.committed(group_of("persistence"), MESSAGES)).get(partition, 0)
+        newest_input = -1
 
         def recall(records: Sequence[Record]) -> None:
+            nonlocal newest_input
             for record in records:
                 passing = read_passing(record, here.states)
-                if isinstance(passing, Passing) and passing.event is not None:
-                    here.states.recall(passing.conversation_id, passing.stored_event)
+                if isinstance(passing, Passing):
+                    newest_input = max(newest_input, passing.routing.source_offset)
+                    if passing.event is not None:
+                        here.states.recall(passing.conversation_id, passing.stored_event)
 
-        await self._bus.read_range(MESSAGES, partition, min(stored, position), position, recall)
+        start = max(0, min(stored, position - _INPUT_TAIL_RECORDS))
+        await self._bus.read_range(MESSAGES, partition, start, position, recall)
+        here.order.resume(partition, newest_input)
         self._partitions[partition] = here
 
     def revoke(self, partition: int) -> None:

@@ -103,6 +103,21 @@ def test_restarts_change_nobody_s_deliveries(
     assert wild == calm
 
 
+def test_a_repeat_after_a_restart_is_shown_to_nobody_new() -> None:
+    """What a sequencing worker repeats late is known, though its first was before the start."""
+
+    async def story() -> int:
+        path = Path([("says", ""), ("joined", "bob")])
+        await path.open()
+        await path.run(0, 3)
+        before = len(path.bus.records("im.outbound.gw-2"))
+        await path.bus.publish([Outgoing("im.messages", 0, path.values[1], GROUP.encode())])
+        await path.run(3, 4)
+        return len(path.bus.records("im.outbound.gw-2")) - before
+
+    assert asyncio.run(story()) == 0
+
+
 def test_becoming_large_names_every_member_once() -> None:
     """The record that crosses the threshold tells the gateways who is inside; later ones name nobody."""
 
