@@ -15,7 +15,7 @@ from infra.ports import Bus, HistoryStore, Outgoing, Record
 from infra.settings import Settings
 from infra.telemetry.trace_context import Headers
 from pipeline.batch import Batch
-from pipeline.moderation.ledger import Ledger
+from pipeline.moderation.ledger import Ledger, key_of
 from pipeline.moderation.policy import PolicyFollower
 from pipeline.moderation.recovery import recover
 from pipeline.moderation.request import Request, read_request
@@ -169,7 +169,7 @@ class Moderation:
         """The verdict, and what follows from it for the requests after this one."""
         inbound = request.inbound
         state = here.states[inbound.conversation_id]
-        rejected = here.ledger.rejection(offset)
+        rejected = here.ledger.rejection(offset) or here.ledger.refusal(inbound, now_ms)
         if rejected is not None:
             return reject(rejected)
         standing = here.ledger.standing(inbound, now_ms)
@@ -183,6 +183,8 @@ class Moderation:
             place = (inbound.conversation_id, request.target_seq or 0)
             verdict = judge(state, request, self._policy.words, here.targets.get(place, "missing"))
         if verdict.verdict == "reject":
+            if standing == "new":
+                here.ledger.refuse(key_of(inbound), verdict.code or Code.MODERATED, now_ms)
             return verdict
         if here.ledger.is_passed(offset):
             return reject(Code.UNAVAILABLE)

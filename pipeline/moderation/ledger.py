@@ -8,11 +8,12 @@ import msgspec
 
 from pipeline.dedupe import Dedupe, Key
 from schemas.codes import Code
-from schemas.records import Inbound
+from schemas.records import Decision, Inbound
 
-__all__ = ["Ledger", "Standing"]
+__all__ = ["Ledger", "Standing", "key_of"]
 
 _MAX_ENTRIES: Final = 2_000_000
+_MAX_REFUSALS: Final = 200_000
 _MARGIN_MS: Final = 30_000
 _CODES: Final = {int(code): code for code in Code}
 
@@ -43,6 +44,7 @@ class Ledger:
         self._newest_accepted = -1
         self._accepted: set[int] = set()
         self._rejected: dict[int, Code] = {}
+        self._refusals: Dedupe[Code] = Dedupe(window_ms, _MAX_REFUSALS)
 
     def recall_use(self, key: Key, content_crc: int, at_ms: int) -> None:
         """Take one id that got its place at this time, oldest first, before any `recall`."""
@@ -56,25 +58,38 @@ class Ledger:
         if source_offset >= self._position:
             self._accepted.add(source_offset)
         self._uses.advance(time_ms)
-        use = self._uses.seen(_key(inbound))
+        use = self._uses.seen(key_of(inbound))
         if use is not None and time_ms - use.at_ms <= self._window_ms:
             return False
         self.remember(inbound, time_ms)
         return True
 
-    def recall_rejection(self, source_offset: int, code: int) -> None:
-        """Take one rejection recorded in im.moderation."""
-        if source_offset >= self._position:
-            self._rejected[source_offset] = _CODES.get(code, Code.UNAVAILABLE)
+    def recall_rejection(self, decision: Decision, time_ms: int) -> None:
+        """Take one rejection recorded in im.moderation at this time, in order."""
+        code = _CODES.get(decision.code, Code.UNAVAILABLE)
+        self.refuse((decision.conversation_id, decision.sender, decision.client_msg_id), code, time_ms)
+        if decision.source_offset >= self._position:
+            self._rejected[decision.source_offset] = code
 
     def remember(self, inbound: Inbound, time_ms: int) -> None:
         """This request is accepted, for the first time."""
-        self._uses.remember(_key(inbound), _Use(inbound.content_crc, time_ms), time_ms)
+        self._uses.remember(key_of(inbound), _Use(inbound.content_crc, time_ms), time_ms)
+
+    def refuse(self, key: Key, code: Code, time_ms: int) -> None:
+        """This id is rejected; for good, unless its code says that it may be tried again."""
+        if not code.temporary:
+            self._refusals.remember(key, code, time_ms)
+
+    def refusal(self, inbound: Inbound, now_ms: int) -> Code | None:
+        """Why this id was rejected for good. Who sends it again has not heard, and may have said more since:
+        accepted now, it would stand after what was said later."""
+        self._refusals.advance(now_ms)
+        return self._refusals.seen(key_of(inbound))
 
     def standing(self, inbound: Inbound, now_ms: int) -> Standing:
         """Whether its client_msg_id was used before."""
         self._uses.advance(now_ms)
-        use = self._uses.seen(_key(inbound))
+        use = self._uses.seen(key_of(inbound))
         if use is None:
             return "new"
         if now_ms - use.at_ms > self._window_ms - self._margin_ms:
@@ -100,5 +115,6 @@ class Ledger:
         self._rejected.pop(offset, None)
 
 
-def _key(inbound: Inbound) -> Key:
+def key_of(inbound: Inbound) -> Key:
+    """What makes two requests the same one."""
     return inbound.conversation_id, inbound.sender, inbound.client_msg_id

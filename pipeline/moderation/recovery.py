@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
 import structlog
 
@@ -21,6 +22,9 @@ from schemas.topics import MESSAGES, MODERATION
 
 __all__ = ["recover"]
 
+_REFUSALS_TAIL: Final = 10_000
+"""Decisions that are read for what was rejected lately: some 50 ms."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -31,7 +35,8 @@ async def recover(
 
     Three tails are read: im.accepted for what was accepted from `position` on, for events that the
     history may not hold yet, and for every client_msg_id those could repeat (older ones are in
-    im.places); im.moderation for what was rejected from `position` on. Raises `Unavailable`.
+    im.places); im.moderation for what was rejected from `position` on, and shortly before it. Raises
+    `Unavailable`.
     """
     ledger = Ledger(position, window_ms)
     states = ConversationStates(history, by_source_offset)
@@ -55,10 +60,11 @@ async def recover(
             with suppress(Undecodable):
                 decision = DECISION.decode(record.value)
                 if decision.verdict == "reject":
-                    ledger.recall_rejection(decision.source_offset, decision.code)
+                    ledger.recall_rejection(decision, record.timestamp_ms)
 
     decided = await offset_before(bus, MODERATION, partition, position, _source_of_decision)
-    await bus.read_range(MODERATION, partition, decided, None, recall_decisions)
+    refused = (await bus.ends(MODERATION)).get(partition, 0) - _REFUSALS_TAIL
+    await bus.read_range(MODERATION, partition, max(0, min(decided, refused)), None, recall_decisions)
     end = await bus.read_range(ACCEPTED_TOPIC, partition, start, None, recall)
     log.info("moderation.recovered", partition=partition, position=position, tail=end - start)
     return ledger, states

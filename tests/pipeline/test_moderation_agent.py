@@ -345,6 +345,21 @@ async def test_a_rejection_stands_though_the_policy_has_changed(world: World) ->
     assert world.codes() == [1201, 1201]
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_who_repeats_what_was_rejected_hears_the_same(world: World, restarted: bool) -> None:
+    """Though it would be accepted by now: it would stand after what its sender has said since."""
+    early = await world.ask("alice", conversation_id="g:team")
+    stage = await world.worker()
+    await world.run(stage)
+    created = '{"action":"created","by":"alice","name":"T"}'
+    await world.ask("alice", kind="group", content=created, conversation_id="g:team")
+    await world.ask("alice", conversation_id="g:team")
+    await world.ask("alice", conversation_id="g:team", client_msg_id=early.client_msg_id)
+    await world.run(await world.worker(1) if restarted else stage, 1)
+    assert list(world.accepted()) == [1, 2]
+    assert world.codes() == [1103, 1103]
+
+
 async def test_what_later_requests_have_overtaken_is_never_accepted(world: World) -> None:
     """If its decision was lost, it is refused for now: readers would drop it without a word."""
     await world.ask(text="first")

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from pipeline.moderation.ledger import Ledger
+from pipeline.moderation.ledger import Ledger, key_of
 from schemas.codes import Code
+from schemas.records import Decision
 from tests.builders import an_inbound
 
 WINDOW_MS = 100_000
 FIRST = an_inbound("hi")
 OTHER = an_inbound("ho")
+
+
+def a_rejection(source_offset: int, code: int = 1105) -> Decision:
+    return Decision(
+        source_offset=source_offset,
+        conversation_id=FIRST.conversation_id,
+        message_id="m",
+        sender=FIRST.sender,
+        client_msg_id=FIRST.client_msg_id,
+        verdict="reject",
+        code=code,
+        rules=[],
+        policy_version=1,
+    )
 
 
 def test_an_id_is_a_repeat_inside_the_window() -> None:
@@ -33,8 +48,8 @@ def test_at_the_edge_of_the_window_it_does_not_guess() -> None:
 def test_accepted_offsets_are_done_and_rejected_ones_stay_rejected() -> None:
     """What lies between accepted ones and was never decided has had its turn."""
     ledger = Ledger(10, WINDOW_MS)
-    ledger.recall_rejection(9, 1105)
-    ledger.recall_rejection(11, 1105)
+    ledger.recall_rejection(a_rejection(9), 0)
+    ledger.recall_rejection(a_rejection(11), 0)
     for offset in (8, 10, 13):
         ledger.recall(offset, an_inbound(client_msg_id=f"m{offset}"), 0)
     assert [ledger.is_done(offset) for offset in (9, 10, 11, 12, 13, 14)] == [
@@ -45,10 +60,20 @@ def test_accepted_offsets_are_done_and_rejected_ones_stay_rejected() -> None:
     assert [ledger.is_passed(offset) for offset in (12, 14)] == [True, False]
 
 
+def test_an_id_that_was_rejected_for_good_stays_so_for_the_window() -> None:
+    """Whoever decided it; one that may be tried again may be accepted."""
+    ledger = Ledger(10, WINDOW_MS)
+    ledger.recall_rejection(a_rejection(3), 0)
+    ledger.refuse(key_of(OTHER), Code.UNAVAILABLE, 0)
+    assert ledger.refusal(FIRST, WINDOW_MS) is Code.MUTED
+    assert ledger.refusal(FIRST, WINDOW_MS + 1) is None
+    assert ledger.refusal(OTHER, 1) is None
+
+
 def test_a_rejection_of_an_unknown_code_still_stands() -> None:
     """A newer worker may have written it."""
     ledger = Ledger(0, WINDOW_MS)
-    ledger.recall_rejection(3, 1999)
+    ledger.recall_rejection(a_rejection(3, code=1999), 0)
     assert ledger.rejection(3) is Code.UNAVAILABLE
 
 
