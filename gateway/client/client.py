@@ -104,7 +104,7 @@ class Client:
     @property
     def sync_token(self) -> str | None:
         """Where the sync stands: keep it to go on from here in another run."""
-        return self._session.token
+        return self._session.kept_token
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run(), name="skein-client")

@@ -31,6 +31,7 @@ class Conversations:
         self._user_id = ""
         self._level = False
         self._complete = False
+        self._known_ms = 0
         self._timelines: dict[str, Timeline] = {}
         self._repairs = Repairs()
         self._events: list[Event] = []
@@ -60,13 +61,20 @@ class Conversations:
             timeline.level = message.seq - 1
         self._come_out(message.conversation_id, timeline, now)
 
-    def reached_level(self, complete: bool, now: float) -> None:
+    @property
+    def whole(self) -> bool:
+        """Whether everything that is known to exist has come out."""
+        return self._level and not self._repairs
+
+    def reached_level(self, complete: bool, known_ms: int, now: float) -> None:
         """What is from before the connection is here, so what came meanwhile can come out.
 
-        `complete`: every conversation was told, so any other begins from here on.
+        `complete`: every conversation was told, so any other begins from here on. What was sent before
+        `known_ms` came out in this run or in an earlier one.
         """
         self._level = True
         self._complete = self._complete or complete
+        self._known_ms = max(self._known_ms, known_ms)
         for conversation_id, timeline in self._timelines.items():
             self._begin(conversation_id, timeline)
             self._come_out(conversation_id, timeline, now)
@@ -111,7 +119,7 @@ class Conversations:
         for message in found:
             timeline.add(message)
         if found:
-            timeline.start()
+            timeline.begin_after(self._known_ms)
         self._come_out(conversation_id, timeline, now)
         if not timeline.missing:
             return
@@ -136,20 +144,19 @@ class Conversations:
     def _begin(self, conversation_id: str, timeline: Timeline) -> None:
         """Where an unknown conversation begins.
 
-        When every conversation was told, another one is new: one of two begins at 1, a group where this
-        user came in. If that was missed, the history is asked. Else it begins where it is first seen.
+        With its first message, or, when every conversation was told and another one of two people is new,
+        there. Else what it is seen by first may not be what was first in it for this user: the history is
+        asked, and it begins after what was known by the last sync.
         """
-        if self._complete and timeline.level is None:
-            if conversation_id.startswith("d:"):
-                timeline.level = 0
-            elif not timeline.has_entry:
-                return
-        timeline.start()
+        if not timeline.begin() and self._complete and conversation_id.startswith("d:"):
+            timeline.level = 0
 
     def _come_out(self, conversation_id: str, timeline: Timeline, now: float) -> None:
         self._events.extend(map(event_of_message, timeline.take()))
         if timeline.held_count > HELD_LIMIT:
             self._give_up(conversation_id, timeline, now)
+        elif timeline.level is None and timeline.held_count:
+            self._repairs.unknown(conversation_id, now)
         elif timeline.missing:
             self._repairs.seen(conversation_id, timeline.level, now)
         else:

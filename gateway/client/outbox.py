@@ -40,6 +40,7 @@ class _Lane:
     unanswered: Entry | None = None
     accepted: dict[str, Entry] = field(default_factory=dict)
     newest_transmitted: int = -1
+    newest_placed: int = -1
     server_has: Literal["unknown", "asked", "known"] = "known"
 
     @property
@@ -167,6 +168,26 @@ class Outbox:
         self._store.remove(client_msg_id)
         self._leave_lane(entry)
         return entry
+
+    def place(self, client_msg_id: str) -> Entry | None:
+        """It has its place in the conversation: forget it. Returns the entry the first time."""
+        entry = self._entries.get(client_msg_id)
+        if entry is not None:
+            lane = self._lanes[entry.frame.conversation_id]
+            lane.newest_placed = max(lane.newest_placed, entry.position)
+        return self.finish(client_msg_id)
+
+    def take_overtaken(self, conversation_id: str) -> list[Entry]:
+        """Forget, and return, what was transmitted before a send that has its place already.
+
+        A server decides in the order of transmission: these were refused, and their answers got lost.
+        """
+        lane = self._lanes.get(conversation_id)
+        waiting = list(lane.waiting) if lane is not None else []
+        late = [e for e in waiting if e.transmitted and lane is not None and e.position < lane.newest_placed]
+        for entry in late:
+            self.finish(entry.frame.client_msg_id)
+        return late
 
     def try_again(self, client_msg_id: str, not_before: float) -> bool:
         """Put a send back for a later try. False if it is unknown or a later one may have overtaken it."""

@@ -33,6 +33,14 @@ class Repairs:
         """There is a hole after `level`; one that is known already keeps its place."""
         self._repairs.setdefault(conversation_id, _Repair(now + GRACE_S, -1 if level is None else level))
 
+    def unknown(self, conversation_id: str, now: float) -> None:
+        """There are messages, and nobody knows where their conversation begins: that closes by no waiting."""
+        self._repairs.setdefault(conversation_id, _Repair(now, -1))
+
+    def __len__(self) -> int:
+        """How many there are, whether their time has come or not."""
+        return len(self._repairs)
+
     def closed(self, conversation_id: str) -> None:
         """The hole is no more."""
         self._repairs.pop(conversation_id, None)

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, Final
 
 from gateway.client import events
@@ -22,10 +23,11 @@ from gateway.client.acks import Acks
 from gateway.client.backoff import RETRY_SEND
 from gateway.client.conversations import Conversations, Hole
 from gateway.client.events import Event
-from gateway.client.outbox import Outbox
+from gateway.client.outbox import Entry, Outbox
 from gateway.client.outbox_store import Outgoing
 from gateway.client.own_messages import own_message, sent_event
 from schemas import frames
+from schemas.codes import Code
 from schemas.frames import ClientFrame, Message, ServerFrame
 
 __all__ = ["ClientSession", "Reply", "Rules"]
@@ -82,6 +84,8 @@ class ClientSession:
         self.user_id = ""
         self.session_id: str | None = None
         self.token = token
+        self.kept_token = token
+        """Where another run may go on: all before it has come out of `take_events`, nothing is held back."""
         self.connected = False
         self.drain_at: float | None = None
         self._rules = rules or Rules()
@@ -191,6 +195,8 @@ class ClientSession:
     def take_events(self) -> list[Event]:
         """What happened since the last call, in order."""
         self._come_out()
+        if self._conversations.whole:
+            self.kept_token = self.token
         taken, self._events = self._events, []
         return taken
 
@@ -242,7 +248,7 @@ class ClientSession:
             self._events.append(events.MessageAccepted(key, conversation_id, frame.accepted_at_ms))
 
     def _sent(self, frame: frames.Sent) -> None:
-        entry = self._outbox.finish(frame.client_msg_id)
+        entry = self._outbox.place(frame.client_msg_id)
         if entry is not None:
             message = own_message(entry.frame, frame, self.user_id)
             self._events.append(sent_event(message))
@@ -354,7 +360,7 @@ class ClientSession:
             self._sync_due = self._now
         else:
             self._level = True
-            self._conversations.reached_level(self._from_nothing, self._now)
+            self._conversations.reached_level(self._from_nothing, frame.until_ms, self._now)
         self._come_out()
 
     # Messages
@@ -364,7 +370,7 @@ class ClientSession:
 
     def _complete(self, message: Message) -> None:
         """An own message that came by any way says that its send succeeded."""
-        if message.sender == self.user_id and self._outbox.finish(message.client_msg_id) is not None:
+        if message.sender == self.user_id and self._outbox.place(message.client_msg_id) is not None:
             self._events.append(sent_event(message))
 
     def _filled(self, conversation_id: str, frame: frames.HistoryPage | frames.Error) -> None:
@@ -383,11 +389,33 @@ class ClientSession:
         self._out.extend(self._outbox.take_ready(self._now, room))
 
     def _looked_into(self, conversation_id: str, frame: frames.HistoryPage | frames.Error) -> None:
-        """Sends that the server has are done, the others go again; the server knows a repeat for minutes."""
+        """Sends that the server has are done, the others go again; the server knows a repeat for minutes.
+
+        One that a later one has overtaken was refused; sent again it might be taken, after the later one.
+        """
         if isinstance(frame, frames.HistoryPage):
             for message in reversed(frame.messages):
                 self._complete(message)
+            for entry in self._outbox.take_overtaken(conversation_id) if _is_whole(frame) else ():
+                self._events.append(_overtaken(entry))
         self._outbox.settle(conversation_id)
+
+
+def _is_whole(page: frames.HistoryPage) -> bool:
+    """Whether the page shows a conversation from its beginning, with nothing missing in between."""
+    seqs = [message.seq for message in page.messages]
+    return not page.more and all(later == earlier + 1 for later, earlier in pairwise(seqs))
+
+
+def _overtaken(entry: Entry) -> Event:
+    return events.MessageRejected(
+        client_msg_id=entry.frame.client_msg_id,
+        conversation_id=entry.frame.conversation_id,
+        code=Code.UNAVAILABLE,
+        reason="unavailable",
+        message="it was refused, and a later message has its place already",
+        temporary=True,
+    )
 
 
 def _history(conversation_id: str, hole: Hole, number: int) -> frames.History:

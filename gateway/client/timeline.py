@@ -46,23 +46,23 @@ class Timeline:
             return self._head > 0 or bool(self._held)
         return self.hole is not None
 
-    @property
-    def has_entry(self) -> bool:
-        """Whether what is held begins where this user came in: nothing before it is for him."""
-        if not self._held:
-            return False
-        first = self._held[min(self._held)]
-        return first.seq == 1 or (self._concerns_me(first) and first.content.get("action") == "joined")
-
     def add(self, message: Message) -> None:
         """Take a message; one that already came out is dropped."""
         if self.level is None or message.seq > self.level:
             self._held[message.seq] = message
 
-    def start(self) -> None:
-        """Nothing older than what is held belongs to this view: begin there, if nothing is known yet."""
+    def begin(self) -> bool:
+        """Begin with the first message of all, if that is held. Whether it has begun, now or before."""
+        if self.level is None and 1 in self._held:
+            self.level = 0
+        return self.level is not None
+
+    def begin_after(self, known_ms: int) -> None:
+        """Begin, if it has not yet, with the first held message that was not sent before this time."""
         if self.level is None and self._held:
-            self.level = min(self._held) - 1
+            known = [seq for seq, message in self._held.items() if message.sent_at_ms < known_ms]
+            self.level = max(known, default=min(self._held) - 1)
+            self._held = {seq: message for seq, message in self._held.items() if seq > self.level}
 
     def know_head(self, seq: int) -> None:
         """The conversation reaches up to `seq`, as somebody else says."""

@@ -139,3 +139,17 @@ def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
     path.write_text("not a database, and long enough to be looked at as one" * 20)
     with pytest.raises(Unavailable, match="notes"):
         SqliteStore(path)
+
+
+def test_what_a_later_send_has_overtaken_ends() -> None:
+    """Of what was transmitted before a send that has its place; what was not is still to go."""
+    outbox = Outbox(MemoryStore())
+    for key in ("a1", "a2", "a3"):
+        outbox.add(a_send(key))
+    for key in ("a1", "a2"):
+        assert keys(outbox.take_ready(0.0, room=9)) == [key]
+        outbox.accepted(key)
+    outbox.disconnected()
+    outbox.place("a2")
+    assert [entry.frame.client_msg_id for entry in outbox.take_overtaken("d:alice:bob")] == ["a1"]
+    assert [entry.frame.client_msg_id for entry in outbox] == ["a3"]

@@ -16,6 +16,15 @@ from schemas import frames
 from tests.gateway.client.model_server import CONVERSATIONS, World
 
 ALICE_BOB = CONVERSATIONS[0]
+A_WELCOME = frames.Welcome(
+    user_id="alice",
+    session_id="s",
+    gateway_id="gw-1",
+    server_time_ms=0,
+    heartbeat_s=30,
+    resumed=False,
+    limits=frames.Limits(65_536, 4, 20, 60),
+)
 EventT = TypeVar("EventT", bound=events.Event)
 
 OFTEN = ("submit", "other", "lost", "up", "down", "tick", "submit", "up", "up", "down", "down", "tick")
@@ -289,6 +298,60 @@ def test_a_new_group_begins_where_its_user_came_in() -> None:
     assert [message.seq for message in came] == [1, 2, 3]
 
 
+def restarted(known_ms: int) -> World:
+    """A client that goes on from a token, and has everything before this time."""
+    world = World()
+    world.session.receive(A_WELCOME, world.now)
+    page = frames.Page(messages=[], conversations=[], token="t", more=False, reset=False, until_ms=known_ms)
+    world.session.token = "earlier"
+    world.session.tick(world.now)
+    sync = next(frame for frame in world.session.frames_to_send() if isinstance(frame, frames.Sync))
+    world.session.receive(msgspec.structs.replace(page, re=sync.id), world.now)
+    return world
+
+
+def test_another_run_misses_no_first_message() -> None:
+    """Of an unknown conversation it shows what is newer than its token, also what was not delivered."""
+    world = restarted(known_ms=5_000)
+    team = [a_said(seq, 1_000 * seq) for seq in range(3, 9)]
+    world.session.receive(frames.Deliver(n=1, messages=[team[-1]]), world.now)
+    assert world.session.take_events() == [events.StateChanged("connected", resumed=False)]
+    assert world.session.kept_token is None
+    world.session.tick(world.now)
+    (ask,) = [frame for frame in world.session.frames_to_send() if isinstance(frame, frames.History)]
+    answer = frames.HistoryPage(conversation_id="g:team", messages=team[::-1], more=False, re=ask.id)
+    world.session.receive(answer, world.now)
+    came = [e.message.seq for e in world.session.take_events() if isinstance(e, events.MessageNew)]
+    assert came == [5, 6, 7, 8]
+    assert world.session.kept_token == "t"
+
+
+def test_a_refused_send_whose_answer_was_lost_does_not_go_after_a_later_one() -> None:
+    """It ends as rejected when the history shows that the later one has its place."""
+    world = connected()
+    for text in ("first", "second"):
+        send = frames.Send(client_msg_id=text, conversation_id="g:team", kind="text", content={"text": text})
+        world.session.submit(send)
+        world.session.tick(world.now)
+        world.session.receive(frames.Accepted(client_msg_id=text, accepted_at_ms=0), world.now)
+    world.session.disconnected(world.now)
+    world.session.receive(A_WELCOME, world.now)
+    world.session.tick(world.now)
+    (ask,) = [frame for frame in world.session.frames_to_send() if isinstance(frame, frames.History)]
+    second = msgspec.structs.replace(a_said(1, 0), sender="alice", client_msg_id="second")
+    answer = frames.HistoryPage(conversation_id="g:team", messages=[second], more=False, re=ask.id)
+    world.session.receive(answer, world.now)
+    ends = [
+        event
+        for event in world.session.take_events()
+        if isinstance(event, events.MessageSent | events.MessageRejected)
+    ]
+    assert [(type(e).__name__, e.client_msg_id) for e in ends] == [
+        ("MessageSent", "second"),
+        ("MessageRejected", "first"),
+    ]
+
+
 def test_what_is_said_after_leaving_is_no_gap() -> None:
     """The messages between a user's leave and return are not asked for."""
     world = connected()
@@ -324,3 +387,16 @@ def _at(
     message: frames.Message, seq: int, kind: str = "text", content: dict[str, object] | None = None
 ) -> frames.Message:
     return msgspec.structs.replace(message, seq=seq, kind=kind, content=content or message.content)
+
+
+def a_said(seq: int, sent_at_ms: int) -> frames.Message:
+    return frames.Message(
+        conversation_id="g:team",
+        seq=seq,
+        message_id=f"m{seq}",
+        client_msg_id=f"c{seq}",
+        sender="bob",
+        kind="text",
+        content={"text": "hi"},
+        sent_at_ms=sent_at_ms,
+    )
