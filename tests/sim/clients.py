@@ -33,7 +33,8 @@ Place = tuple[str, int]
 class Device:
     """One device of one user, over all lives of its application.
 
-    What survives a crash is the outbox and what the application was shown; its sync begins from nothing.
+    What survives a crash is the outbox and what the application was shown; with half of the devices also
+    the token of their sync, the others begin from nothing.
     """
 
     def __init__(self, world: World, user: str, device_id: str) -> None:
@@ -55,12 +56,15 @@ class Device:
         self.stopped = False
         self._count = 0
         self._failures = 0
+        self._keeps_token = world.rng.random() < 0.5
+        self._token: str | None = None
         self._live()
 
     def _live(self) -> None:
         """A life of the application begins."""
         self.process = Process(self.world.loop, self.device_id, self.world.tell)
-        self.session = ClientSession(Outbox(self.store), self.world.rng.random, rules=_RULES)
+        token = self._token if self._keeps_token else None
+        self.session = ClientSession(Outbox(self.store), self.world.rng.random, token, _RULES)
         self.socket: Socket | None = None
         self._timer: Call | None = None
         self._welcome_by: Call | None = None
@@ -208,6 +212,7 @@ class Device:
         session.tick(now)
         for event in session.take_events():
             self._show(event)
+        self._token = session.kept_token
         if socket is not None and session.connected:
             for frame in session.frames_to_send():
                 socket.up(frame)

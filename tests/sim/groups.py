@@ -183,6 +183,8 @@ class Worker:
     async def take(self, stage: str, partition: int, position: int, epoch: int) -> None:
         """Own a partition from this position on; what is left of an earlier ownership ends first."""
         await self.give((stage, partition))
+        if self.world.groups.epoch_of((stage, partition)) != epoch:
+            return  # it was given away again meanwhile
         consumed = Consumed(self, _SPECS[stage], partition, position, epoch)
         self.owned[stage, partition] = consumed
         consumed.task = self.process.spawn(self._runners[stage].run_partition(consumed))
