@@ -22,6 +22,7 @@ from gateway.client import events
 from gateway.client.acks import Acks
 from gateway.client.backoff import RETRY_SEND
 from gateway.client.conversations import Conversations, Hole
+from gateway.client.cursors import Cursors
 from gateway.client.events import Event
 from gateway.client.outbox import Entry, Outbox
 from gateway.client.outbox_store import Outgoing
@@ -93,6 +94,7 @@ class ClientSession:
         self._jitter = jitter
         self._now = 0.0
         self._acks = Acks()
+        self._cursors = Cursors()
         self._conversations = Conversations(self._rules.max_fill)
         self._level = False
         self._from_nothing = False
@@ -290,9 +292,11 @@ class ClientSession:
         self._answer(frame)
 
     def _receipt(self, frame: frames.Receipt) -> None:
-        self._events.append(
-            events.ReceiptMoved(frame.conversation_id, frame.user_id, frame.delivered_seq, frame.read_seq)
-        )
+        if not self._cursors.raises(frame):
+            return
+        delivered, read = self._cursors.of(frame.conversation_id, frame.user_id)
+        moved = events.ReceiptMoved(frame.conversation_id, frame.user_id, delivered or None, read or None)
+        self._events.append(moved)
 
     def _typing(self, frame: frames.TypingServer) -> None:
         self._events.append(events.Typing(frame.conversation_id, frame.user_id, frame.active))
