@@ -51,6 +51,9 @@ class Device:
         self.ends: dict[str, list[events.MessageSent | events.MessageRejected]] = {}
         self.places: dict[str, set[int]] = {}
         """client_msg_id → every seq that any `sent` named."""
+        self.read_up_to: dict[str, int] = {}
+        self.cursors: dict[tuple[str, str], tuple[int, int]] = {}
+        """(conversation, user) → the delivered and read cursors it was told of in this life."""
         self.faults: list[str] = []
         self.asking: dict[int, Callable[[Reply | None], None]] = {}
         self.stopped = False
@@ -72,6 +75,7 @@ class Device:
         for lives in self.shown.values():
             lives.append([])
         self.asking.clear()
+        self.cursors.clear()
         self.process.after(0.2 * self.world.rng.random(), self._connect)
 
     # What happens to it
@@ -109,6 +113,7 @@ class Device:
         self.work()
 
     def read(self, conversation_id: str, seq: int) -> None:
+        self.read_up_to[conversation_id] = max(seq, self.read_up_to.get(conversation_id, 0))
         self.session.read(conversation_id, seq)
         self.work()
 
@@ -233,10 +238,21 @@ class Device:
                 self._shown(change)
             case events.MessageSent() | events.MessageRejected():
                 self.ends.setdefault(event.client_msg_id, []).append(event)
+            case events.ReceiptMoved():
+                self._moved(event)
             case events.Gap():
                 self.faults.append(f"a gap: {event}")
             case _:
                 pass
+
+    def _moved(self, event: events.ReceiptMoved) -> None:
+        """Somebody's cursors, as this device is told of them."""
+        place = (event.conversation_id, event.user_id)
+        delivered, read = self.cursors.get(place, (0, 0))
+        now = (event.delivered_seq or delivered, event.read_seq or read)
+        if now[0] < delivered or now[1] < read:
+            self.faults.append(f"the cursors of {place} went back from {delivered, read} to {now}")
+        self.cursors[place] = now
 
     def _shown(self, message: frames.Message) -> None:
         self.shown.setdefault(message.conversation_id, [[]])[-1].append(message.seq)

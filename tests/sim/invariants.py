@@ -74,6 +74,7 @@ def find_violations(world: World) -> list[str]:
     """Every promise that was broken, with its first witness."""
     truth = Truth(world)
     found = [*_order(truth), *_history(world, truth), *_inputs(world), *_dead_letters(world)]
+    found += _cursors(world)
     for device in world.devices:
         found += [f"{device.device_id}: {fault}" for fault in device.faults]
         found += _ends(device, truth)
@@ -124,6 +125,24 @@ def _inputs(world: World) -> Iterator[str]:
             yield f"requests {sorted(lost)} of partition {partition} have no answer"
         if both := accepted & rejected:
             yield f"requests {sorted(both)} of partition {partition} were accepted and rejected"
+
+
+def _cursors(world: World) -> Iterator[str]:
+    """No cursor stands beyond what was delivered to its user, or read by him."""
+    for user in sorted({device.user for device in world.devices}):
+        theirs = [device for device in world.devices if device.user == user]
+        for conversation_id, cursor in at_once(world.store.cursors(user)).items():
+            got = max((s for d in theirs for c, s in d.received if c == conversation_id), default=0)
+            got = max([got, *(s for d in theirs for s in _placed(d, conversation_id))])
+            read = max(device.read_up_to.get(conversation_id, 0) for device in theirs)
+            if cursor.delivered_seq > max(got, read) or cursor.read_seq > read:
+                yield f"{user} got {got} and read {read} of {conversation_id}: {cursor}"
+
+
+def _placed(device: Device, conversation_id: str) -> Iterator[int]:
+    """The places of what it sent."""
+    for key in device.submitted.get(conversation_id, ()):
+        yield from device.places.get(key, ())
 
 
 def _dead_letters(world: World) -> Iterator[str]:
