@@ -36,6 +36,8 @@ class Summary:
     messages: int = 0
     calls: int = 0
     took_s: float = 0.0
+    cpu_s: float = 0.0
+    """Processor time of the seeds themselves."""
 
     def add(self, other: Summary) -> None:
         self.seeds += other.seeds
@@ -44,6 +46,7 @@ class Summary:
         self.simulated_s += other.simulated_s
         self.messages += other.messages
         self.calls += other.calls
+        self.cpu_s += other.cpu_s
 
     def commands(self) -> list[str]:
         """What to type to see each failing seed again."""
@@ -59,7 +62,7 @@ class Summary:
 
 def play_slice(first: int, count: int) -> Summary:
     """Run some seeds in this process."""
-    summary = Summary()
+    summary, began = Summary(), time.process_time()
     for seed in range(first, first + count):
         outcome = play(seed)
         summary.seeds += 1
@@ -69,6 +72,7 @@ def play_slice(first: int, count: int) -> Summary:
         summary.calls += outcome.calls
         if outcome.violations:
             summary.failed[seed] = outcome.violations
+    summary.cpu_s = time.process_time() - began
     return summary
 
 
@@ -105,6 +109,7 @@ def _line(summary: Summary) -> str:
     took_s = max(summary.took_s, 0.001)
     return (
         f"{summary.seeds} seeds, {len(summary.failed)} failed, {summary.seeds / took_s:.0f} seeds/s, "
+        f"{1000 * summary.cpu_s / max(summary.seeds, 1):.0f} ms of processor each, "
         f"{summary.simulated_s / took_s:,.0f} × real time, {summary.messages:,} messages, "
         f"{sum(summary.happened.values()):,} faults"
     )

@@ -16,6 +16,7 @@ from infra.memory.routes import MemoryRouteTable
 from pipeline.dedupe import Dedupe
 from pipeline.fanout import agent as fanout
 from pipeline.sequencing.agent import Sequencing
+from pipeline.tenure import Tenure
 from schemas.codes import Code
 from schemas.errors import Refused, Unavailable
 from tests.sim.world import Outcome, play
@@ -80,6 +81,11 @@ def _window_drops_one() -> _Replaced:
     """Of what is unacknowledged, the first delivery is not sent again."""
     right = AckWindow.unacked
     return [(AckWindow, "unacked", lambda self: right(self)[1:])]
+
+
+def _zombie_decides() -> _Replaced:
+    """A worker that was stopped and replaced goes on as if nothing had happened."""
+    return [(Tenure, "check", lambda _self: None)]
 
 
 def _accepted_too_early() -> _Replaced:
@@ -148,4 +154,5 @@ PLANTED: Final[dict[str, Plant]] = {
     "repeats delivered": _repeats_delivered,
     "a delivery skipped": _delivery_skipped,
     "unknown taken for refused": _unsure_is_refused,
+    "a zombie that decides": _zombie_decides,
 }
