@@ -45,6 +45,6 @@ async def test_journals_hold_everything_that_users_did_and_saw(folder: Folder) -
     }
     assert len(sends) > SECONDS * RATE / 2
     assert sends == ends
-    seen = {history.Deliver, history.Saw, history.Page, history.GotHistory, history.Pong, history.Acked}
+    seen = {history.Deliver, history.Saw, history.Page, history.Pong, history.Acked}
     assert seen <= {type(event) for event in events}
     assert not [event for event in events if getattr(event, "strays", [])]
