@@ -1,7 +1,7 @@
 # Everything a person types. Each target does the set-up that it needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-faults sim check contract lock bench reset clean chromium promtool
+.PHONY: help setup run test test-faults sim check audit sbom contract lock bench reset clean chromium promtool
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := $(shell command -v uv || echo .skein/tools/bin/uv)
@@ -40,11 +40,25 @@ test-faults: $(READY) ## an hour of faults on real engines, a report in reports/
 sim: $(READY) ## ten thousand seeds of the deterministic simulation, on two processes
 	@$(BIN)/python -m tests.sim --seeds 10000
 
-check: $(READY) ## ruff, strict mypy, import borders
+check: $(READY) audit ## ruff, strict mypy, import borders, known holes in packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/test_architecture.py
+
+AUDIT := .skein/audit/bin
+$(AUDIT)/pip-audit: $(READY)
+	@$(PYTHON) -m venv --without-pip .skein/audit
+	@$(UV) pip install -q --python $(AUDIT)/python pip-audit==2.10.1 cyclonedx-bom==7.5.0
+
+audit: $(READY) $(AUDIT)/pip-audit ## look up every locked package among the known advisories
+	@timeout 120 $(AUDIT)/pip-audit -r requirements.lock --require-hashes --disable-pip --progress-spinner off \
+	  -f json 2>/dev/null | $(BIN)/python -m infra.advisories
+
+sbom: $(READY) $(AUDIT)/pip-audit ## write reports/sbom.json: every package with its hashes (CycloneDX)
+	@mkdir -p reports
+	@$(AUDIT)/python -W ignore $(AUDIT)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml \
+	  --output-reproducible --of JSON -o reports/sbom.json
 
 contract: $(READY) ## write schemas/api anew from the frames and records
 	@$(BIN)/python -m schemas.contract
