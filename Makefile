@@ -1,7 +1,8 @@
 # Everything a person types. Each target does the set-up that it needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-faults sim check audit sbom contract lock bench reset clean chromium promtool
+.PHONY: help setup run test test-faults sim conformance check audit sbom contract lock bench reset clean
+.PHONY: chromium promtool
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := $(shell command -v uv || echo .skein/tools/bin/uv)
@@ -39,6 +40,12 @@ test-faults: $(READY) ## an hour of faults on real engines, a report in reports/
 
 sim: $(READY) ## ten thousand seeds of the deterministic simulation, on two processes
 	@$(BIN)/python -m tests.sim --seeds 10000
+
+PYTHON27 ?= python2.7
+conformance: $(READY) ## the WebSocket suite of Autobahn, which needs a Python 2.7 (PYTHON27=/path/to/it)
+	@test -d .skein/autobahn || { $(PYTHON27) -m pip install -q --target .skein/autobahn autobahntestsuite==25.10.1 \
+	  && touch .skein/autobahn/zope/__init__.py; }
+	PYTHON27=$(PYTHON27) $(BIN)/pytest -q tests/acceptance/test_autobahn.py
 
 check: $(READY) audit ## ruff, strict mypy, import borders, known holes in packages
 	$(BIN)/ruff check .

@@ -21,8 +21,10 @@ __all__ = ["FrameReader"]
 _WHOLE_TEXT: Final = 0x81
 _WHOLE: Final = (_WHOLE_TEXT, 0x82)
 _MASKED: Final = 0x80
+_OPCODE: Final = 0x0F
 _MASK_BYTES: Final = 4
 _TOO_MANY_FRAGMENTS: Final = 1008
+_NOT_UTF8: Final = 1007
 
 
 class FrameReader:
@@ -30,7 +32,7 @@ class FrameReader:
 
     `parser` always stands between two frames, except while `_due` bytes of one are still to come;
     a header that is cut waits in `_rest`. Limits: those of the parser, also for
-    fragments together; and `max_fragments` of one message (1008).
+    fragments together; and `max_fragments` of one message (1008). A text that is not UTF-8 ends it (1007).
     """
 
     __slots__ = (
@@ -65,7 +67,7 @@ class FrameReader:
         self.odd = 0
         if self._rest:
             data, self._rest = self._rest + data, b""
-        position, size = 0, len(data)
+        parser, position, size = self.parser, 0, len(data)
         if self._due:
             position = min(self._due, size)
             self._due -= position
@@ -78,8 +80,12 @@ class FrameReader:
             first = data[position]
             if first in _WHOLE and end <= size and self._is_plain(body, end):
                 payload = apply_mask(data[body:end], data[body - _MASK_BYTES : body])
-                messages.append((payload, first == _WHOLE_TEXT))
+                self._complete(payload, first == _WHOLE_TEXT, messages)
             else:
+                if first & _OPCODE == Opcode.CLOSE:
+                    parser.current_size = (
+                        None  # a client may close between fragments: no breach (Autobahn 7.1.5)
+                    )
                 self._due = max(0, end - size)
                 self._parse(data[position:end], messages)
             position = end
@@ -97,6 +103,13 @@ class FrameReader:
             if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
                 self._assemble(frame, messages)
 
+    def _complete(self, payload: bytes, text: bool, messages: list[tuple[bytes, bool]]) -> None:
+        """A text that is none ends the connection (RFC 6455, 8.1); most are ASCII, which is soon seen."""
+        if text and not payload.isascii() and not _is_utf8(payload):
+            self.parser.fail(_NOT_UTF8, "a text is UTF-8")
+        else:
+            messages.append((payload, text))
+
     def _assemble(self, frame: Frame, messages: list[tuple[bytes, bool]]) -> None:
         """The parser has checked the order of fragments and bounds their sum."""
         if self._fragments is None:
@@ -107,9 +120,17 @@ class FrameReader:
         if self._fragment_count > self._max_fragments:
             self.parser.fail(_TOO_MANY_FRAGMENTS, "too many fragments")
         elif frame.fin:
-            messages.append((bytes(self._fragments), self._text))
+            self._complete(bytes(self._fragments), self._text, messages)
             self._fragments = None
             self._fragment_count = 0
+
+
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _bounds(data: bytes, position: int) -> tuple[int, int]:
