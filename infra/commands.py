@@ -105,6 +105,37 @@ def token(
     )
 
 
+@app.command("kafka-rights")
+def kafka_rights(
+    gateway_user: Annotated[str, typer.Argument(help="Who gateways are to Kafka.")],
+    worker_user: Annotated[str, typer.Argument(help="Who workers are to Kafka.")],
+    gateway_id: Annotated[
+        list[str] | None, typer.Option(help="Each gateway; default: IM_GATEWAY_ID.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Give them; without it they are only shown.")] = False,
+) -> None:
+    """Show the least rights that gateways and workers need in Kafka, and give them with --yes.
+
+    As IM_KAFKA_USER, who must be allowed to. Example: im kafka-rights gateway worker --gateway-id gw-1 --yes
+    """
+    import asyncio
+
+    from infra.kafka.acls import ensure_grants, gateway_grants, worker_grants
+    from infra.settings import load_settings
+
+    settings = load_settings()
+    gateways = gateway_id or [settings.gateway_id]
+    grants = [
+        *(grant for name in gateways for grant in gateway_grants(gateway_user, name)),
+        *worker_grants(worker_user),
+    ]
+    for grant in dict.fromkeys(grants):
+        star = "*" if grant.prefixed else ""
+        typer.echo(f"{grant.user}\t{grant.operation}\t{grant.resource}\t{grant.name}{star}")
+    if yes:
+        asyncio.run(ensure_grants(settings, list(dict.fromkeys(grants))))
+
+
 @app.command()
 def jars() -> None:
     """Resolve the jars of Kafka and Cassandra from Maven Central, if they are not there yet.
