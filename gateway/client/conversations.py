@@ -107,7 +107,7 @@ class Conversations:
         for conversation_id in self._repairs.take_due(now) if self._level else ():
             timeline = self._timelines[conversation_id]
             hole = timeline.hole
-            if hole is not None and hole[1] - hole[0] >= self._max_fill:
+            if hole is not None and not timeline.outside and hole[1] - hole[0] >= self._max_fill:
                 self._give_up(conversation_id, timeline, now)
             else:
                 yield conversation_id, hole
@@ -120,6 +120,7 @@ class Conversations:
             timeline.add(message)
         if found:
             timeline.begin_after(self._known_ms)
+        timeline.looked_up()
         self._come_out(conversation_id, timeline, now)
         if not timeline.missing:
             return

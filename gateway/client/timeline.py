@@ -19,7 +19,9 @@ class Timeline:
         self._user_id = user_id
         self._held: dict[int, Message] = {}
         self._head = 0
-        self._outside = False
+        self.outside = False
+        """Whether this user left with what came out last: what is said until the return is no hole."""
+        self._return_known = False
 
     @property
     def held_count(self) -> int:
@@ -30,7 +32,7 @@ class Timeline:
         """The first and last seq of what is missing before something that is known to exist."""
         if self.level is None:
             return None
-        head = self.level if self._outside else self._head
+        head = self.level if self.outside else self._head
         end = min(self._held) - 1 if self._held else head
         return (self.level + 1, end) if end > self.level else None
 
@@ -64,6 +66,13 @@ class Timeline:
             self.level = max(known, default=min(self._held) - 1)
             self._held = {seq: message for seq, message in self._held.items() if seq > self.level}
 
+    def looked_up(self) -> None:
+        """The history was asked for what is missing: after a leave what is held now begins with the return.
+
+        Before, it may be one more addition of somebody who is in already.
+        """
+        self._return_known = self.outside
+
     def know_head(self, seq: int) -> None:
         """The conversation reaches up to `seq`, as somebody else says."""
         self._head = max(self._head, seq)
@@ -76,7 +85,8 @@ class Timeline:
         while message := self._next(self.level + 1):
             ready.append(message)
             self.level = message.seq
-            self._outside = self._left_by(message)
+            self.outside = self._left_by(message)
+            self._return_known = False
         return ready
 
     def skip_hole(self) -> tuple[int, int] | None:
@@ -86,12 +96,12 @@ class Timeline:
         hole = self.hole
         if hole is not None:
             self.level = hole[1]
-            self._outside = False
+            self.outside = False
         return hole
 
     def _next(self, seq: int) -> Message | None:
-        """The message at `seq`; after a leave the return, wherever it stands: what was between is no hole."""
-        if self._outside and self._held:
+        """The message at `seq`; after a leave the return, wherever it stands, once it is known for one."""
+        if self.outside and self._return_known and self._held:
             first = self._held[min(self._held)]
             if self._concerns_me(first) and first.content.get("action") == "joined":
                 seq = first.seq

@@ -353,21 +353,43 @@ def test_a_refused_send_whose_answer_was_lost_does_not_go_after_a_later_one() ->
 
 
 def test_what_is_said_after_leaving_is_no_gap() -> None:
-    """The messages between a user's leave and return are not asked for."""
+    """The history shows the return first, and what was said before it is not missed."""
+    assert came_back(added_again_at=None) == [2, 9, 10]
+
+
+def test_a_return_that_was_missed_is_found_behind_a_second_addition() -> None:
+    """Being added says nothing of where one came in: he may have been in already."""
+    assert came_back(added_again_at=11) == [2, 9, 10, 11]
+
+
+def came_back(added_again_at: int | None) -> list[int]:
+    """What comes out for alice, who was removed at 2 and added at 9, and maybe once more."""
     world = connected()
     world.other_says(ALICE_BOB, "hello")
     world.settle()
+    world.session.take_events()
     first = world.logs[ALICE_BOB][0]
     left = _at(first, 2, "member", {"action": "removed", "by": "bob", "users": ["alice"]})
     back = _at(first, 9, "member", {"action": "joined", "by": "bob", "users": ["alice"]})
+    seen = [back, _at(first, 10)]
     world.session.receive(frames.Deliver(n=2, messages=[left]), world.now)
-    world.session.receive(frames.Deliver(n=3, messages=[back, _at(first, 10)]), world.now)
-    came = world.session.take_events()
-    assert [type(event).name for event in came] == [
-        "conversation.updated",
-        "conversation.updated",
-        "message.new",
-    ]
+    delivered = seen
+    if added_again_at is not None:
+        delivered = [msgspec.structs.replace(back, seq=added_again_at)]
+        seen = [*seen, *delivered]
+    world.session.receive(frames.Deliver(n=3, messages=delivered), world.now)
+    world.session.tick(world.now + 1.0)
+    (ask,) = [frame for frame in world.session.frames_to_send() if isinstance(frame, frames.History)]
+    found = [message for message in seen if ask.limit + 2 >= message.seq]
+    page = frames.HistoryPage(conversation_id=ALICE_BOB, messages=found, more=False, re=ask.id)
+    world.session.receive(page, world.now + 1.0)
+    came: list[int] = []
+    for event in world.session.take_events():
+        if isinstance(event, events.MessageNew):
+            came.append(event.message.seq)
+        elif isinstance(event, events.ConversationUpdated) and event.change is not None:
+            came.append(event.change.seq)
+    return came
 
 
 def test_a_frame_of_an_unknown_shape_is_ignored() -> None:
