@@ -148,6 +148,7 @@ class Worker:
         """When the coordinator last heard of it."""
         self._runners: dict[str, _Runner] = {}
         self._commit_waits = False
+        self._committing = asyncio.Lock()
         self._returning = False
         self.process.spawn(self._startup())
 
@@ -226,7 +227,11 @@ class Worker:
                 await self.give(place)
 
     async def _commit(self, consumed: Consumed) -> bool:
-        """False: somebody else owns the partition."""
+        """One after the other. False: somebody else owns the partition."""
+        async with self._committing:
+            return await self._commit_alone(consumed)
+
+    async def _commit_alone(self, consumed: Consumed) -> bool:
         if consumed.acked <= consumed.committed:
             return True
         offset, place = consumed.acked, (consumed.spec.name, consumed.partition)
