@@ -25,8 +25,10 @@ from tests.faults.dump_tables import dump_tables
 from tests.faults.dump_topics import dump_topics
 from tests.faults.folder import Folder
 from tests.faults.history import Phase, Run
+from tests.faults.leaks import find_leaks
 from tests.faults.nemesis.catalogue import chosen, make_fault, missing
 from tests.faults.offsets import OffsetLog
+from tests.faults.replaying import replay_twice
 from tests.faults.schedule import turns
 from tests.faults.workload.cast import new_cast
 from tests.faults.workload.traffic import FORBIDDEN, Traffic
@@ -151,6 +153,9 @@ class _Run:
         self._watcher.phase("dump")
         await dump_topics(self._arena.bus, self._folder, list(self._arena.gateways))
         await dump_tables(self._arena.settings, self._folder)
+        self._folder.dump("leaks", find_leaks(self._arena.settings.data_dir / "log"))
+        self._watcher.phase("replay")
+        await replay_twice(self._arena.settings, self._folder)
 
     def _phase(self, name: str) -> None:
         self._watcher.phase(name)
