@@ -60,6 +60,8 @@ class Effects:
 class _Partition:
     ledger: Ledger
     states: ConversationStates
+    accepted_end: int
+    """Where im.accepted ends, as far as this worker knows: what lies beyond was written by another."""
     batch: Batch | None = None
     requests: list[Request | ImError] = field(default_factory=list)
     targets: dict[Place, Target] = field(default_factory=dict)
@@ -87,9 +89,9 @@ class Moderation:
         await self._policy.startup()
 
     async def assign(self, partition: int, position: int) -> None:
-        now_ms = self._clock.now_ms()
+        now_ms, end = self._clock.now_ms(), await self._accepted_end(partition)
         found = await recover(self._bus, self._history, partition, position, self._window_ms, now_ms)
-        self._partitions[partition] = _Partition(*found)
+        self._partitions[partition] = _Partition(*found, accepted_end=end)
 
     def revoke(self, partition: int) -> None:
         self._partitions.pop(partition, None)
@@ -108,6 +110,15 @@ class Moderation:
             and here.states[request.inbound.conversation_id].is_member(request.inbound.sender)
         }
         here.targets = await self._targets(wanted)
+        if wanted and await self._accepted_end(batch.partition) != here.accepted_end:
+            await self.assign(batch.partition, batch.records[0].offset)
+            await self.load(batch)
+
+    async def _accepted_end(self, partition: int) -> int:
+        """Asked after targets were read: a worker that we replaced may have accepted a recall just now, and a
+        target that is recalled already would have the same recall rejected. What is stored is in the log.
+        """
+        return (await self._bus.ends(ACCEPTED_TOPIC)).get(partition, 0)
 
     async def _targets(self, wanted: set[Place]) -> dict[Place, Target]:
         """What recalls and edits point at; waits a moment for what may be on its way to the history."""
@@ -199,6 +210,9 @@ class Moderation:
         if effects.tenure is not None:
             effects.tenure.check()
         await self._bus.publish(effects.records)
+        for record in effects.records:
+            if record.topic == ACCEPTED_TOPIC and record.partition in self._partitions:
+                self._partitions[record.partition].accepted_end += 1
         await self._bus.publish(effects.answers)
 
 

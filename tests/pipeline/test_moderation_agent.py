@@ -273,6 +273,23 @@ async def test_a_recall_finds_its_message_in_the_history(world: World) -> None:
     assert world.codes() == [1102, 1102]
 
 
+async def test_a_recall_that_a_replaced_worker_accepted_late_is_not_rejected(world: World) -> None:
+    """Its effect stands in the history by then: judged again, it would be a recall of what is recalled."""
+    slept = await world.worker()
+    await world.ask()
+    await world.run(slept)
+    await world.store()
+    await world.ask(kind="recall", content='{"seq":1}')
+    _, late = await world.plan(slept, 1)
+    owner = await world.worker(1)
+    await slept.perform(late)
+    await world.store()
+    batch = await world.run(owner, 1)
+    assert batch.repeats == 1
+    assert world.codes() == []
+    assert sorted(world.accepted()) == [0, 1]
+
+
 async def test_a_recall_waits_for_a_message_that_is_not_stored_yet(world: World) -> None:
     """It comes in time, or the recall is refused for now."""
     stage = await world.worker()
