@@ -6,10 +6,11 @@ from typing import Any, Final
 
 from schemas.topics import ACCEPTED, INBOUND
 from tests.faults.checker.findings import Findings
-from tests.faults.checker.index import Index
+from tests.faults.checker.index import Conversation, Index
 from tests.faults.checker.membership import ALWAYS
 from tests.faults.checker.outbound import EPHEMERAL
 from tests.faults.checker.people import People
+from tests.faults.checker.progress import Progress
 from tests.faults.checker.source import Source
 from tests.faults.history import Presence, Receipt, Request, Typing
 
@@ -17,13 +18,16 @@ __all__ = ["Ephemeral", "check_never_kept"]
 
 _GRACE_S: Final = 5.0
 """A frame that was on its way when somebody left may still come."""
+_AUDIENCE_S: Final = 5.0
+"""How old the members may be that receipts go by; they are read from the history."""
 
 
 class Ephemeral:
     """Collects such frames; judges them when it is known when anybody first saw each join and leave."""
 
-    def __init__(self, people: People, index: Index, findings: Findings) -> None:
+    def __init__(self, people: People, index: Index, progress: Progress, findings: Findings) -> None:
         self._people = people
+        self._progress = progress
         self._index = index
         self._findings = findings
         self._frames: dict[tuple[str, str, str, str], list[float]] = {}
@@ -59,8 +63,10 @@ class Ephemeral:
             user = self._people.clients[client].user
             # Who left may still acknowledge what came before: a receipt of his is nothing wrong.
             for person in dict.fromkeys((user, by) if what == "typing" else (user,)):
+                if (what, person) == ("receipt", by):
+                    continue  # his own cursor, on his own devices
                 for t in times:
-                    if not self._was_inside(person, conversation, t, state_seen_t):
+                    if not self._was_inside(person, conversation, t, state_seen_t, what):
                         witness: dict[str, Any] = {"client": client, "t": t, "conversation": conversation}
                         self._findings.add(
                             "I12", f"{what} misrouted", **witness, by=by, outside=person, user=user
@@ -68,7 +74,7 @@ class Ephemeral:
                         break
 
     def _was_inside(
-        self, user: str, conversation: str, t: float, state_seen_t: dict[tuple[str, int], float]
+        self, user: str, conversation: str, t: float, state_seen_t: dict[tuple[str, int], float], what: str
     ) -> bool:
         found = self._index.conversations.get(conversation)
         if found is None:
@@ -76,9 +82,16 @@ class Ephemeral:
         for first, last in found.members.stays.get(user, ()):
             since = state_seen_t.get((conversation, first), float("-inf")) if first else float("-inf")
             until = state_seen_t.get((conversation, last), float("inf")) if last != ALWAYS else float("inf")
+            if what == "receipt" and last != ALWAYS:
+                until = max(until, self._stored_t(found, last))
             if since - _GRACE_S <= t <= until + _GRACE_S:
                 return True
         return False
+
+    def _stored_t(self, conversation: Conversation, seq: int) -> float:
+        """Who hears of receipts is read from the history, which may lag behind what everybody has seen."""
+        stored_t = self._progress.stored_t(conversation.placed[seq])
+        return float("-inf") if stored_t is None else stored_t + _AUDIENCE_S
 
 
 def check_never_kept(source: Source, index: Index, findings: Findings) -> None:

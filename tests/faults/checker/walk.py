@@ -36,7 +36,7 @@ class Walk:
         self.returns = Returns()
         self._sockets = Sockets(self.people, self.views, findings)
         self._strays = Strays(self.people, index, accounts, findings)
-        self._ephemeral = Ephemeral(self.people, index, findings)
+        self._ephemeral = Ephemeral(self.people, index, progress, findings)
 
     def go(self, source: Source, stored: Stored) -> None:
         """Take every event, then judge what only the end of the logs can tell."""
