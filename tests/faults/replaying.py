@@ -10,9 +10,9 @@ from typing import Final
 
 from infra.settings import Settings
 from pipeline.ops.doors import open_doors
-from pipeline.ops.replay import apply_plan
-from pipeline.ops.replay_plan import save
-from pipeline.ops.replay_planning import everything, make_plan
+from pipeline.ops.replay.plan import save
+from pipeline.ops.replay.planning import everything, make_plan
+from pipeline.ops.replay.replay import apply_plan
 from tests.faults.checker.replay import digest_of
 from tests.faults.dump_tables import dump_tables
 from tests.faults.dumps import Digest
