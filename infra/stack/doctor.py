@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping
 
+from infra.engine_tls import engine_tls
 from infra.settings import Settings
 from infra.stack.addresses import Address, parse_address
 from infra.stack.checks import (
@@ -47,10 +48,11 @@ def _services(settings: Settings) -> Mapping[str, tuple[Address, Probe]]:
     kafka = parse_address(settings.kafka, "IM_KAFKA")
     redis = parse_address(settings.redis, "IM_REDIS")
     cassandra = parse_address(settings.cassandra, "IM_CASSANDRA")
+    tls = engine_tls(settings)
     return {
-        "Kafka": (kafka, kafka_probe(kafka)),
-        "Redis": (redis, redis_probe(redis)),
-        "Cassandra": (cassandra, cassandra_probe(cassandra)),
+        "Kafka": (kafka, kafka_probe(kafka, tls if settings.kafka_tls == "on" else None)),
+        "Redis": (redis, redis_probe(redis, tls if settings.redis.startswith("rediss:") else None)),
+        "Cassandra": (cassandra, cassandra_probe(cassandra, tls if settings.cassandra_tls == "on" else None)),
         **{f"gateway {name}": (at, http_probe(at)) for name, at in gateway_addresses(settings).items()},
     }
 
