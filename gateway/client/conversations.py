@@ -119,7 +119,7 @@ class Conversations:
         for message in found:
             timeline.add(message)
         if found:
-            timeline.begin_after(self._known_ms)
+            timeline.begin_after(0 if self._complete else self._known_ms)
         timeline.looked_up()
         self._come_out(conversation_id, timeline, now)
         if not timeline.missing:
@@ -147,7 +147,7 @@ class Conversations:
 
         With its first message, or, when every conversation was told and another one of two people is new,
         there. Else what it is seen by first may not be what was first in it for this user: the history is
-        asked, and it begins after what was known by the last sync.
+        asked, and what it shows is new, but for what a run that began with a token knew by its last sync.
         """
         if not timeline.begin() and self._complete and conversation_id.startswith("d:"):
             timeline.level = 0
