@@ -95,3 +95,15 @@ def test_a_run_that_ends_early_says_nothing_about_late_answers(told: MemoryHisto
     report = check(told)
     assert "the run ended while 1 sends could still be answered in time" in report.unknown
     assert "never answered" not in [a.name for i in report.invariants for a in i.anomalies]
+
+
+def test_a_silence_belongs_to_the_fault_before_it(told: MemoryHistory) -> None:
+    """What another fault brings about does not count as the recovery of an earlier one."""
+    told.nemesis[:0] = [
+        Began(t=0.5, fault="e", kind="kill-worker"),
+        Held(t=0.6, fault="e", evidence="gone"),
+        Healed(t=0.6, fault="e"),
+    ]
+    earlier, later = check(told).availability.faults
+    assert (earlier.fault, earlier.longest_gap_s < 0.1, earlier.rto_s) == ("e", True, 0.0)
+    assert later.longest_gap_s == 3.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Final
 
 from msgspec import Struct
@@ -19,7 +20,7 @@ __all__ = ["Availability", "Window", "measure"]
 _OUTAGE_S: Final = 1.0
 """A silence that lasts longer, while sends wait, is an outage."""
 _AFTER_S: Final = 30.0
-"""How long after the healing a silence that begins still belongs to the fault."""
+"""How long after the healing a silence that begins still belongs to the fault, if no other begins before."""
 _DEFINITE_S: Final = 30.0
 
 
@@ -132,8 +133,16 @@ def measure(
     run = Fault(name="", kind="whole run", target="", began_t=began_t, healed_t=ended_t, evidence="-")
     return Availability(
         overall=_window(run, 0.0, whole, {}, parts),
-        faults=[_window(fault, _AFTER_S, whole, partitions, parts) for fault in faults.all],
+        faults=[
+            _window(fault, _after_s(fault, later), whole, partitions, parts)
+            for fault, later in zip_longest(faults.all, faults.all[1:])
+        ],
     )
+
+
+def _after_s(fault: Fault, later: Fault | None) -> float:
+    """What begins after the next fault did is no matter of this one."""
+    return _AFTER_S if later is None else max(0.0, min(_AFTER_S, later.began_t - fault.healed_t))
 
 
 def _deliveries(outcomes: Outcomes, index: Index, sights: Sights) -> _Latencies:
