@@ -20,7 +20,6 @@ from tests.sim.world import play
 ROOT = Path(__file__).parent.parent.parent
 SEEDS = 10_000
 FOUND_WITHIN = 120
-RARE = {"a zombie that decides": 400}
 
 
 @pytest.fixture(autouse=True)
@@ -61,8 +60,8 @@ def test_a_seed_gives_the_same_trace_in_every_process() -> None:
 
 @pytest.mark.parametrize("bug", PLANTED)
 def test_a_planted_bug_is_seen(bug: str) -> None:
-    """Within a few seeds; so the simulation can fail. The first ones see nothing of a bug that is rare."""
-    assert first_seed_that_sees(bug, RARE.get(bug, 0), FOUND_WITHIN) is not None
+    """Within a few seeds; so the simulation can fail."""
+    assert first_seed_that_sees(bug, 0, FOUND_WITHIN) is not None
 
 
 def test_a_run_without_faults_does_not_pass() -> None:
