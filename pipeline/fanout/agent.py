@@ -52,6 +52,9 @@ class _Partition:
     states: ConversationStates
     order: SourceOrder = field(default_factory=SourceOrder)
     batch: list[Passing | ImError] = field(default_factory=list)
+    members: dict[str, Sequence[str] | None] = field(default_factory=dict)
+    """Of each conversation that read-diffusion serves: who was inside at its first message of this batch;
+    None while nothing has changed since."""
 
 
 class Fanout:
@@ -106,6 +109,7 @@ class Fanout:
 
     def plan(self, batch: Batch) -> list[FanoutPlan]:
         here = self._partitions[batch.partition]
+        here.members.clear()
         plans = []
         for record, passing in zip(batch.records, here.batch, strict=True):
             if isinstance(passing, ImError):
@@ -117,7 +121,11 @@ class Fanout:
                 batch.repeats += 1
                 continue
             state = here.states[passing.conversation_id]
+            if passing.event is not None and here.members.get(passing.conversation_id, ()) is None:
+                here.members[passing.conversation_id] = state.inside()
             plan = plan_fanout(routing, passing.value, batch.partition, state, passing.event, self._threshold)
+            if plan.large:
+                here.members.setdefault(passing.conversation_id, None)
             if record.offset in batch.trace:
                 plan = msgspec.structs.replace(plan, headers=batch.trace[record.offset])
             plans.append(plan)
@@ -144,7 +152,7 @@ class Fanout:
         if conversation_id not in known:
             found = await self._routes.readers(conversation_id)
             if found is None:
-                members = self._partitions[plan.partition].states[conversation_id].inside()
+                members = self._members_at_first(plan)
                 found = await self._routes.fill_readers(conversation_id, members)
             known[conversation_id] = set(found)
         gateways = known[conversation_id]
@@ -153,6 +161,12 @@ class Fanout:
         if plan.left:
             gateways.update(await self._routes.leave_readers(conversation_id, plan.left))
         return address_large(plan, sorted(gateways), members)
+
+    def _members_at_first(self, plan: FanoutPlan) -> Sequence[str]:
+        """Who was inside at the first message of this batch: who joins later in it sees none before."""
+        here = self._partitions[plan.partition]
+        members = here.members[plan.conversation_id]
+        return here.states[plan.conversation_id].inside() if members is None else members
 
 
 def read_passing(record: Record, known: Container[str]) -> Passing | ImError:

@@ -43,11 +43,14 @@ class Path:
             for seq, (kind, content) in enumerate(contents, 1)
         ]
 
-    async def open(self) -> None:
+    async def reconnect(self) -> None:
         await self.routes.renew_lease("gw-2", "boot", 60.0)
         await self.routes.attach(
             [(user, Route("phone", "gw-2", "boot", f"s-{user}", "web", 0)) for user in PEOPLE]
         )
+
+    async def open(self) -> None:
+        await self.reconnect()
         await self.bus.publish([Outgoing("im.messages", 0, value, GROUP.encode()) for value in self.values])
 
     async def run(self, start: int, stop: int) -> None:
@@ -129,6 +132,24 @@ def test_becoming_large_names_every_member_once() -> None:
 
     addressed = asyncio.run(story())
     assert addressed == {0: {"alice"}, 1: {"alice", "bob"}, 2: {"alice", "bob", "cy"}, 3: set()}
+
+
+def test_who_joins_later_in_a_batch_is_not_named_for_what_came_before() -> None:
+    """Also when the gateways of a large conversation must be found anew, with all its members."""
+
+    async def story() -> dict[int, set[str]]:
+        steps = [("joined", "bob"), ("joined", "cy"), ("left", "bob"), ("says", ""), ("joined", "bob")]
+        path = Path([*steps, ("says", "")], threshold=2)
+        await path.open()
+        await path.run(0, 4)
+        path.routes.flush()
+        await path.reconnect()
+        await path.run(4, 7)
+        return path.addressed()
+
+    addressed = asyncio.run(story())
+    assert addressed[4] == {"alice", "cy"}
+    assert "bob" in addressed[5]
 
 
 def test_poison_is_buried_and_the_next_message_goes_out() -> None:
