@@ -1,7 +1,7 @@
 # Everything a person types. Each target does the set-up that it needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-faults sim conformance check audit sbom contract lock bench reset clean
+.PHONY: help setup run test test-slow test-faults sim conformance check audit sbom contract lock bench reset clean
 .PHONY: chromium promtool
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -30,8 +30,10 @@ run: $(READY) ## run everything on this machine: engines, gateway, workers; Ctrl
 
 test: $(READY) chromium promtool ## the whole suite: fast tests first, then on real engines and in a real browser
 	$(BIN)/pytest -q -m "not acceptance and not browser and not faults and not sim and not load"
-	$(BIN)/pytest -q -m "(acceptance or browser or sim) and not load"
-	$(BIN)/pytest -q -m faults
+	$(BIN)/pytest -q -m "(acceptance or browser) and not load"
+
+test-slow: $(READY) ## five minutes of faults on real engines, and ten thousand seeds of the simulation
+	$(BIN)/pytest -q -m "faults or sim"
 
 test-faults: $(READY) ## an hour of faults on real engines, a report in reports/ (MINUTES=60 RATE=350 SEED=1)
 	@mkdir -p reports

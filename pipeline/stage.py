@@ -66,6 +66,7 @@ class StageRunner:
         self._clock = clock
         self._metrics = metrics.stage(stage.name)
         self._tracing = tracing
+        self._turns: dict[int, asyncio.Lock] = {}
 
     async def run_partition(self, chunks: AsyncIterator[Sequence[Record]]) -> None:
         """Handle the chunks of one partition in order, until it is taken away (cancelled).
@@ -75,10 +76,13 @@ class StageRunner:
         than its session and has the same partition again afterwards.
         """
         partition = next_offset = -1
+        turn: asyncio.Lock | None = None
         try:
             async for records in chunks:
                 first = records[0]
-                if partition < 0 or first.offset > next_offset:
+                if turn is None:
+                    turn = await self._turn_of(first.partition)
+                if first.offset > next_offset:
                     if partition >= 0:
                         self.stage.revoke(partition)
                     partition = first.partition
@@ -91,9 +95,19 @@ class StageRunner:
         except BaseException as error:
             self._die(error)
         finally:
-            if partition >= 0:
+            if turn is not None:
                 self.progress.forget(partition)
                 self.stage.revoke(partition)
+                turn.release()
+
+    async def _turn_of(self, partition: int) -> asyncio.Lock:
+        """Wait for whoever still finishes what he had begun in this partition, before it went and came back.
+
+        His leaving would otherwise forget the state that his successor has just made.
+        """
+        turn = self._turns.setdefault(partition, asyncio.Lock())
+        await turn.acquire()
+        return turn
 
     async def _handle(self, batch: Batch) -> None:
         started = time.perf_counter()

@@ -15,6 +15,7 @@ from pipeline.dead_letter_limit import DeadLetterLimit
 from pipeline.persistence.agent import Persistence
 from pipeline.progress import Progress
 from pipeline.stage import StageRunner
+from schemas.tables import Row
 from tests.builders import a_message, a_record, framed
 
 GROUP = "g:team"
@@ -128,3 +129,39 @@ async def test_what_somebody_else_handled_makes_the_state_anew() -> None:
     stage = line.runner.stage = Noted(line.history)
     await line.feed([[said(1), said(2)], [said(3)], [said(2), said(3)], [said(4)], [said(7)], [said(8)]])
     assert stage.notes == ["made at 1", "forgotten", "made at 7", "forgotten"]
+
+
+class Slow(Noted):
+    """Takes its time to store, until it is allowed to."""
+
+    def __init__(self, history: MemoryHistory) -> None:
+        super().__init__(history)
+        self.allowed = asyncio.Event()
+
+    async def perform(self, effects: list[Row]) -> None:
+        await self.allowed.wait()
+        await super().perform(effects)
+
+
+async def test_a_partition_that_comes_back_waits_for_what_was_begun_in_it() -> None:
+    """Its state is made after the old one was forgotten, so that it is not forgotten with it."""
+    line = Line()
+    slow = Slow(line.history)
+    line.runner.stage = slow
+
+    async def source(*chunks: Sequence[Record]) -> AsyncIterator[Sequence[Record]]:
+        for chunk in chunks:
+            yield chunk
+
+    first = asyncio.create_task(line.runner.run_partition(source([said(1)])))
+    while not line.runner.progress._busy:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    first.cancel()
+    second = asyncio.create_task(line.runner.run_partition(source([said(1)])))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    slow.allowed.set()
+    await asyncio.gather(first, second, return_exceptions=True)
+    assert slow.notes == ["made at 1", "forgotten", "made at 1", "forgotten"]
+    assert await line.seqs() == [1]
