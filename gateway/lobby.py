@@ -61,6 +61,10 @@ class Lobby:
         self._sweeping: Iterator[Session] = iter(())
         self.draining = False
 
+    def open(self) -> None:
+        """Connections may come from now on."""
+        self._standstill.look(self._clock.monotonic())
+
     async def admit(self, opening: Opening, consumed_ms: int) -> Session:
         """The session for a connection: a resumed one, or a new one that fan-out finds. Raises `Refused`."""
         principal = await self._verifier.admit(opening.token, self._clock.now_ms())

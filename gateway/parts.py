@@ -138,6 +138,7 @@ class Parts:
         await self.downlink.startup()
         await self.revocations.startup()
         await self.presence.startup()
+        self.lobby.open()
 
     def work(self) -> list[Coroutine[Any, Any, None]]:
         """What never ends by itself; each is to run as a task, until it is cancelled."""
