@@ -124,7 +124,7 @@ class Conversations:
         self._come_out(conversation_id, timeline, now)
         if not timeline.missing:
             return
-        if not self._repairs.answered(conversation_id, timeline.level, now):
+        if not self._repairs.answered(conversation_id, timeline.level, not found, now):
             self._give_up(conversation_id, timeline, now)
 
     def next_due(self) -> float | None:

@@ -11,8 +11,12 @@ __all__ = ["Repairs"]
 GRACE_S: Final = 0.3
 """A hole often closes by itself: `sent` may overtake a delivery, a head may be told before its message."""
 RETRY_S: Final = 0.5
+LONGEST_RETRY_S: Final = 5.0
 TRIES: Final = 5
-"""History lags behind `sent` by the storing time; with the waits between the tries this is 15 s."""
+"""When the history has what lies beyond the hole: with the waits between the tries this is 15 s."""
+PATIENT_TRIES: Final = 120
+"""When it has nothing from the hole on, or cannot be read: it lags behind `sent` by the storing time, and by
+as long as the store is away. Ten minutes."""
 
 
 @dataclass(slots=True)
@@ -24,7 +28,7 @@ class _Repair:
 
 
 class Repairs:
-    """Asks for each hole after a moment's grace, again while it shrinks, `TRIES` times when it does not."""
+    """Asks for each hole after a moment's grace, again while it shrinks, and for a while when it does not."""
 
     def __init__(self) -> None:
         self._repairs: dict[str, _Repair] = {}
@@ -45,16 +49,17 @@ class Repairs:
         """The hole is no more."""
         self._repairs.pop(conversation_id, None)
 
-    def answered(self, conversation_id: str, level: int | None, now: float) -> bool:
-        """A page came and the hole is still there, now after `level`. False: asking again is of no use."""
+    def answered(self, conversation_id: str, level: int | None, empty: bool, now: float) -> bool:
+        """A page came, or none, and the hole is still there, now after `level`. False: asking again is of no
+        use. `empty`: it showed nothing from the hole on."""
         repair = self._repairs[conversation_id]
         repair.asked = False
         if level is not None and level > repair.level:
             repair.level, repair.tries, repair.due = level, 0, now
             return True
         repair.tries += 1
-        repair.due = now + RETRY_S * 2.0 ** (repair.tries - 1)
-        return repair.tries < TRIES
+        repair.due = now + min(RETRY_S * 2.0 ** (repair.tries - 1), LONGEST_RETRY_S)
+        return repair.tries < (PATIENT_TRIES if empty else TRIES)
 
     def disconnected(self, now: float) -> None:
         """Questions that were open are open again."""

@@ -164,14 +164,30 @@ def test_a_hole_that_is_too_large_becomes_a_gap() -> None:
 
 
 def test_messages_that_are_gone_become_a_gap() -> None:
-    """A hole that history does not fill is given up after a bounded number of questions."""
+    """A hole that history does not fill, though it has what lies beyond, is given up after some questions."""
     world = connected()
     world.other_says(ALICE_BOB, "first")
     world.settle()
-    gone = world.logs[ALICE_BOB][0]
-    world.session.receive(frames.Deliver(n=2, messages=[_at(gone, 9)]), world.now)
+    later = _at(world.logs[ALICE_BOB][0], 9)
+    world.logs[ALICE_BOB].append(later)
+    world.session.receive(frames.Deliver(n=2, messages=[later]), world.now)
     world.settle()
     assert of(world, events.Gap) == [events.Gap(ALICE_BOB, 2, 8)]
+
+
+def test_messages_that_are_not_stored_yet_are_waited_for() -> None:
+    """A store that is away for a minute and a half makes no gap."""
+    world = connected()
+    world.other_says(ALICE_BOB, "first")
+    world.settle()
+    log = world.logs[ALICE_BOB]
+    missed, last = _at(log[0], 2), _at(log[0], 3)
+    world.session.receive(frames.Deliver(n=2, messages=[last]), world.now)
+    world.settle()
+    log += [missed, last]
+    world.settle()
+    assert of(world, events.Gap) == []
+    assert len(shown(world, ALICE_BOB)) == 3
 
 
 def test_deliveries_are_acked_together() -> None:
