@@ -124,7 +124,8 @@ class Conversations:
         self._come_out(conversation_id, timeline, now)
         if not timeline.missing:
             return
-        if not self._repairs.answered(conversation_id, timeline.level, not found, now):
+        empty = not found and not timeline.outside
+        if not self._repairs.answered(conversation_id, timeline.level, empty, now):
             self._give_up(conversation_id, timeline, now)
 
     def next_due(self) -> float | None:
@@ -164,6 +165,10 @@ class Conversations:
             self._repairs.closed(conversation_id)
 
     def _give_up(self, conversation_id: str, timeline: Timeline, now: float) -> None:
+        if timeline.outside and not timeline.held_count:
+            timeline.stay_outside()
+            self._repairs.closed(conversation_id)
+            return
         skipped = timeline.skip_hole()
         if skipped is not None:
             self._events.append(Gap(conversation_id, *skipped))

@@ -20,7 +20,8 @@ class Timeline:
         self._held: dict[int, Message] = {}
         self._head = 0
         self.outside = False
-        """Whether this user left with what came out last: what is said until the return is no hole."""
+        """Whether this user left with what came out last: what is said until the return is no hole. Whether
+        he has returned, the history says when a head beyond the leave is told."""
         self._return_known = False
 
     @property
@@ -32,8 +33,7 @@ class Timeline:
         """The first and last seq of what is missing before something that is known to exist."""
         if self.level is None:
             return None
-        head = self.level if self.outside else self._head
-        end = min(self._held) - 1 if self._held else head
+        end = min(self._held) - 1 if self._held else self._head
         return (self.level + 1, end) if end > self.level else None
 
     @property
@@ -88,6 +88,10 @@ class Timeline:
             self.outside = self._left_by(message)
             self._return_known = False
         return ready
+
+    def stay_outside(self) -> None:
+        """The history shows no return: what is said there is not for this user."""
+        self._head = self.level or 0
 
     def skip_hole(self) -> tuple[int, int] | None:
         """Give up what is missing; what was held behind it can be taken. Returns the hole that is skipped."""

@@ -378,6 +378,36 @@ def test_a_return_that_was_missed_is_found_behind_a_second_addition() -> None:
     assert came_back(added_again_at=11) == [2, 9, 10, 11]
 
 
+def test_a_return_that_only_a_head_tells_of_is_looked_up() -> None:
+    """Its delivery was lost; the history has it."""
+    world, left = world_outside()
+    back: dict[str, object] = {"action": "joined", "by": "bob", "users": ["alice"]}
+    world.logs[ALICE_BOB] += [left, _at(left, 3, "member", back)]
+    world.session.receive(frames.Pong(server_time_ms=0, token="", heads={ALICE_BOB: 3}), world.now)
+    world.settle()
+    changes = [event.change for event in of(world, events.ConversationUpdated) if event.change is not None]
+    assert [change.seq for change in changes] == [2, 3]
+
+
+def test_what_is_said_outside_is_no_gap() -> None:
+    """A head is told, and the history shows nothing of what lies before it."""
+    world, _ = world_outside()
+    world.session.receive(frames.Pong(server_time_ms=0, token="", heads={ALICE_BOB: 7}), world.now)
+    world.settle()
+    assert of(world, events.Gap) == []
+
+
+def world_outside() -> tuple[World, frames.Message]:
+    """Alice saw the first message, and that she was removed."""
+    world = connected()
+    world.other_says(ALICE_BOB, "hello")
+    world.settle()
+    content: dict[str, object] = {"action": "removed", "by": "bob", "users": ["alice"]}
+    left = _at(world.logs[ALICE_BOB][0], 2, "member", content)
+    world.session.receive(frames.Deliver(n=2, messages=[left]), world.now)
+    return world, left
+
+
 def came_back(added_again_at: int | None) -> list[int]:
     """What comes out for alice, who was removed at 2 and added at 9, and maybe once more."""
     world = connected()
