@@ -24,11 +24,17 @@ class Person:
         user_id: str,
         device_id: str = "phone",
         codec: Literal["json", "msgpack"] = "json",
-        dispatch: bool = False,
+        region: str = "",
     ) -> None:
+        """With a `region` the gateway is chosen among those of that region."""
         self.user_id = user_id
         self.client = Client(
-            system.url, system.token(user_id), device_id=device_id, codec=codec, dispatch=dispatch
+            system.url,
+            system.token(user_id),
+            device_id=device_id,
+            codec=codec,
+            dispatch=bool(region),
+            region=region,
         )
         self.seen: list[Message] = []
         self.events: list[Any] = []

@@ -22,6 +22,9 @@ from tests.acceptance.test_end_to_end import fresh
 from tests.acceptance.test_scale_out import PACE_S, PATIENCE_S, Edge, Talk, two_free_ports
 from tests.conftest import Background, in_background
 
+REGION = "drain"
+"""Other gateways of the same stack take none of these clients."""
+
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
 
 OVER_S = 4
@@ -75,7 +78,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(background: Background, stack: LocalStack) -> Iterator[Site]:
-    ports = {"gateways": 2, "port": two_free_ports(stack.settings.host)}
+    ports = {"gateways": 2, "port": two_free_ports(stack.settings.host), "region": REGION}
     system = System(stack, settings=stack.settings.model_copy(update=ports), prefix="drain-")
     for running in in_background(background, system):
         yield Site(running)
@@ -88,7 +91,7 @@ async def test_a_drain_under_traffic_loses_and_repeats_nothing(site: Site) -> No
         assert await site.offered(edge) == {first, second}
     async with AsyncExitStack() as here:
         people = [
-            await here.enter_async_context(Person(edge, fresh("ann"), dispatch=True))
+            await here.enter_async_context(Person(edge, fresh("ann"), region=REGION))
             for _ in range(PAIRS)
             for edge in site.edges
         ]

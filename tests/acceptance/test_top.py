@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from infra.stack.environment import child_environment
-from pipeline.ops.top.figures import figures
-from pipeline.ops.top.looker import open_looker
+from pipeline.ops.top.figures import Watch, figures
+from pipeline.ops.top.looker import Looker, open_looker
 from pipeline.topology import STAGES
 from tests.conftest import Running
 
@@ -29,7 +29,7 @@ async def test_figures_are_those_of_the_generator(system: Running, tmp_path: Pat
     command = (sys.executable, "-m", "infra.cli", "bench", "pairs", "--url", system.url)
     amount = ("--pairs", "10", "--rate", "40", "--seconds", "5", "--warmup", "0", "--json", str(report))
     async with open_looker(system.settings) as looker:
-        before = await looker.watch()
+        before = await everybody(looker)
         env = child_environment(system.settings, os.environ)
         bench = await asyncio.create_subprocess_exec(
             *command, *amount, env=env, stdout=asyncio.subprocess.DEVNULL
@@ -46,3 +46,13 @@ async def test_figures_are_those_of_the_generator(system: Running, tmp_path: Pat
     assert gateway.p50_ms is not None
     assert all(stage.workers == 1 for stage in top.stages)
     assert not top.silent
+
+
+async def everybody(looker: Looker) -> Watch:
+    """A look in which a gateway and both workers answer: they announce themselves every two seconds."""
+    async with asyncio.timeout(60):
+        while True:
+            seen = await looker.watch()
+            if sorted(process.role for process in seen.seen) == ["gateway", "worker", "worker"]:
+                return seen
+            await asyncio.sleep(0.5)
