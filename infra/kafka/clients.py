@@ -94,7 +94,7 @@ async def _start(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
 
 
 async def stop(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
-    """Stop a client within a bound: a producer whose broker is gone would wait for ever (pitfall 20)."""
+    """Stop a client within a bound: a producer whose broker is gone would wait for ever."""
     try:
         async with asyncio.timeout(_STOP_TIMEOUT_S):
             await client.stop()

@@ -180,7 +180,7 @@ class Publisher:
                     await (await producer.send_batch(batch, lane.topic, partition=lane.partition))
                 return count
             except (KafkaError, TimeoutError, AssertionError, AttributeError, OSError) as error:
-                # AssertionError, AttributeError: what a poisoned aiokafka producer raises (pitfalls 22, 24).
+                # AssertionError, AttributeError: what a poisoned aiokafka producer raises.
                 _FAILURES.inc()
                 log.warning(
                     "publish.retry",
