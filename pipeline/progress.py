@@ -84,7 +84,7 @@ class Progress:
     ) -> set[int]:
         """Owned partitions with records to read and nothing under way, unmoved for `after_s` seconds.
 
-        A consumer can be alive and yet never rejoin its group after a broker restart (pitfall 25).
+        A consumer can be alive and yet never rejoin its group after a broker restart.
         """
         found = set()
         for partition in owned:
