@@ -8,13 +8,20 @@ from __future__ import annotations
 from itertools import islice
 from typing import Generic, TypeVar
 
-__all__ = ["Dedupe", "Key"]
+from schemas.records import Inbound, Message
+
+__all__ = ["Dedupe", "Key", "key_of"]
 
 T = TypeVar("T")
 Key = tuple[str, str, str]
 """(conversation_id, sender, client_msg_id), none of which holds a NUL."""
 
 _SLICES = 64
+
+
+def key_of(said: Inbound | Message) -> Key:
+    """What makes two requests the same one."""
+    return said.conversation_id, said.sender, said.client_msg_id
 
 
 class Dedupe(Generic[T]):

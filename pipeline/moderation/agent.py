@@ -15,7 +15,8 @@ from infra.ports import Bus, HistoryStore, Outgoing, Record
 from infra.settings import Settings
 from infra.telemetry.trace_context import Headers
 from pipeline.batch import Batch
-from pipeline.moderation.ledger import Ledger, key_of
+from pipeline.dedupe import key_of
+from pipeline.moderation.ledger import Ledger
 from pipeline.moderation.policy import PolicyFollower
 from pipeline.moderation.recovery import recover
 from pipeline.moderation.request import Request, read_request

@@ -6,11 +6,11 @@ from typing import Final, Literal
 
 import msgspec
 
-from pipeline.dedupe import Dedupe, Key
+from pipeline.dedupe import Dedupe, Key, key_of
 from schemas.codes import Code
 from schemas.records import Decision, Inbound
 
-__all__ = ["Ledger", "Standing", "key_of"]
+__all__ = ["Ledger", "Standing"]
 
 _MAX_ENTRIES: Final = 2_000_000
 _MAX_REFUSALS: Final = 200_000
@@ -113,8 +113,3 @@ class Ledger:
         self._handled = max(self._handled, offset)
         self._accepted.discard(offset)
         self._rejected.pop(offset, None)
-
-
-def key_of(inbound: Inbound) -> Key:
-    """What makes two requests the same one."""
-    return inbound.conversation_id, inbound.sender, inbound.client_msg_id

@@ -41,7 +41,7 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
 class Effects:
     """What a batch comes to: cursors to store, and who hears of them."""
 
-    polled_at: float
+    began_at: float
     moved: list[Receipt] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
 
@@ -114,7 +114,7 @@ class Receipts:
         await self._history.move_cursors(effects.moved)
         users = dict.fromkeys(user_id for notice in effects.notices for user_id in notice.users)
         routes = await self._routes.routes_of(list(users))
-        if self._clock.monotonic() - effects.polled_at <= self._pause_limit_s:
+        if self._clock.monotonic() - effects.began_at <= self._pause_limit_s:
             await self._bus.publish(address(effects.notices, routes))
 
 

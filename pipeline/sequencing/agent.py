@@ -12,7 +12,7 @@ from infra.clock import Clock
 from infra.ports import Bus, HistoryStore, Outgoing, Record
 from infra.settings import Settings
 from pipeline.batch import Batch
-from pipeline.dedupe import Key
+from pipeline.dedupe import key_of
 from pipeline.outcomes import rejected_answer, sent_answer
 from pipeline.places import PlacesWriter, entries_of, offset_before, read_places, record_at
 from pipeline.sequencing.allocator import Conflict, SequenceAllocator
@@ -21,7 +21,6 @@ from pipeline.topology import group_of
 from schemas.codec import ACCEPTED, MESSAGE
 from schemas.codes import Code
 from schemas.errors import Undecodable
-from schemas.records import Inbound
 from schemas.topics import ACCEPTED as ACCEPTED_TOPIC
 from schemas.topics import MESSAGES
 
@@ -165,7 +164,7 @@ class Sequencing:
             if not new:
                 out.append(sent_answer(inbound, place.seq, place.message_id, place.sent_at_ms, beside))
                 continue
-            places.add(_key(inbound), place, record.offset)
+            places.add(key_of(inbound), place, record.offset)
             numbers = {"seq": place.seq, "source_offset": record.offset, "sent_at_ms": place.sent_at_ms}
             out.append(Outgoing(MESSAGES, batch.partition, MESSAGE.splice(numbers, body), record.key, beside))
         places.cover(batch.records[-1].offset)
@@ -187,10 +186,6 @@ class Sequencing:
             return conversation_id, found.seq if found is not None else 0
 
         return dict(await asyncio.gather(*(head(c) for c in sorted(conversation_ids))))
-
-
-def _key(inbound: Inbound) -> Key:
-    return inbound.conversation_id, inbound.sender, inbound.client_msg_id
 
 
 def _source_of_message(record: Record) -> int:

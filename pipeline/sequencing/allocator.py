@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from pipeline.dedupe import Dedupe, Key
+from pipeline.dedupe import Dedupe, Key, key_of
 from pipeline.sequencing.place import Place
 from schemas.records import Inbound, Message
 
@@ -49,7 +49,7 @@ class SequenceAllocator:
         self.done_offset = message.source_offset
         self._seqs[message.conversation_id] = message.seq
         place = Place(message.seq, message.sent_at_ms, message.message_id, message.content_crc)
-        key = (message.conversation_id, message.sender, message.client_msg_id)
+        key = key_of(message)
         self._placed.remember(key, place, message.sent_at_ms)
         return key, place
 
@@ -68,7 +68,7 @@ class SequenceAllocator:
         `time_ms` is when the log took it: the same for every reader, and never falling. A repeat
         of (conversation, sender, client_msg_id) inside the window gets its first place again.
         """
-        key = (inbound.conversation_id, inbound.sender, inbound.client_msg_id)
+        key = key_of(inbound)
         self._placed.advance(time_ms)
         placed = self._placed.seen(key)
         if placed is not None:

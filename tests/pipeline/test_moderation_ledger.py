@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.moderation.ledger import Ledger, key_of
+from pipeline.dedupe import key_of
+from pipeline.moderation.ledger import Ledger
 from schemas.codes import Code
 from schemas.records import Decision
 from tests.builders import an_inbound

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from infra.ports import Bus, HistoryStore, Record
-from pipeline.dedupe import Key
+from pipeline.dedupe import Key, key_of
 from pipeline.ops.accounts.ledger import Ledger, Placed, Starts
 from pipeline.states import look_up
 from pipeline.topology import group_of
@@ -277,8 +277,7 @@ class LedgerReader:
 def _keys(record: Record) -> Iterator[Key]:
     """What an Accepted would repeat; nothing if it is none."""
     with suppress(Undecodable):
-        inbound = ACCEPTED_CODEC.split(record.value)[1]
-        yield inbound.conversation_id, inbound.sender, inbound.client_msg_id
+        yield key_of(ACCEPTED_CODEC.split(record.value)[1])
 
 
 def _number(text: bytes) -> int:
