@@ -232,19 +232,11 @@ class RedisRouteTable:
     # Who runs
 
     async def announce(self, process: Announced, ttl_s: float) -> None:
-        now_ms = self._clock.now_ms()
         named = f"{process.role}|{process.name}|{process.address}"
-        await self._redis.call(
-            [
-                ("ZADD", ANNOUNCED_KEY, now_ms + int(ttl_s * 1000), named),
-                ("ZREMRANGEBYSCORE", ANNOUNCED_KEY, 0, now_ms),
-            ]
-        )
+        await self._redis.call([run(scripts.ANNOUNCE, [ANNOUNCED_KEY], [int(ttl_s * 1000), named])])
 
     async def announced(self) -> list[Announced]:
-        (named,) = await self._redis.call(
-            [("ZRANGEBYSCORE", ANNOUNCED_KEY, f"({self._clock.now_ms()}", "+inf")]
-        )
+        (named,) = await self._redis.call([run(scripts.ANNOUNCED, [ANNOUNCED_KEY], [])])
         return sorted(Announced(*text.split("|", 2)) for text in named)
 
     # Reports

@@ -16,6 +16,8 @@ from infra.routes import MAX_DEVICES, MAX_INBOX, MAX_PULSE
 
 __all__ = [
     "ADD_READERS",
+    "ANNOUNCE",
+    "ANNOUNCED",
     "ATTACH",
     "CHANGED",
     "DETACH",
@@ -246,6 +248,23 @@ for i = 1, #KEYS do
   redis.call('SADD', KEYS[i], unpack(ARGV))
   redis.call('EXPIRE', KEYS[i], {READERS_KEPT_S}, 'NX')
 end
+""")
+
+# By Redis's own clock: whoever announces and whoever asks may have clocks that differ.
+_NOW = """
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+
+ANNOUNCE: Final = Script(f"""{_NOW}
+-- KEYS: announced. ARGV: ttl_ms, name.
+redis.call('ZADD', KEYS[1], now_ms + ARGV[1], ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], 0, now_ms)
+""")
+
+ANNOUNCED: Final = Script(f"""{_NOW}
+-- KEYS: announced. Answers: names.
+return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%d', now_ms), '+inf')
 """)
 
 
