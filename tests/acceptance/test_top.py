@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from infra.stack.environment import child_environment
-from pipeline.ops.top.figures import Watch, figures
+from pipeline.ops.top.figures import Offsets, Watch, figures
 from pipeline.ops.top.looker import Looker, open_looker
 from pipeline.topology import STAGES
 from tests.conftest import Running
@@ -29,13 +29,13 @@ async def test_figures_are_those_of_the_generator(system: Running, tmp_path: Pat
     command = (sys.executable, "-m", "infra.cli", "bench", "pairs", "--url", system.url)
     amount = ("--pairs", "10", "--rate", "40", "--seconds", "5", "--warmup", "0", "--json", str(report))
     async with open_looker(system.settings) as looker:
-        before = await everybody(looker)
+        before = await at_rest(looker)
         env = child_environment(system.settings, os.environ)
         bench = await asyncio.create_subprocess_exec(
             *command, *amount, env=env, stdout=asyncio.subprocess.DEVNULL
         )
         await bench.wait()
-        top = figures(before, await looker.watch(), [spec.name for spec in STAGES])
+        top = figures(before, await at_rest(looker), [spec.name for spec in STAGES])
     sent = json.loads(report.read_text())[0]["figures"]["sends"]
     handled = {stage.stage: stage.messages_per_s * top.seconds for stage in top.stages}
     for stage in PATH:
@@ -48,11 +48,19 @@ async def test_figures_are_those_of_the_generator(system: Running, tmp_path: Pat
     assert not top.silent
 
 
-async def everybody(looker: Looker) -> Watch:
-    """A look in which a gateway and both workers answer: they announce themselves every two seconds."""
+async def at_rest(looker: Looker) -> Watch:
+    """A look in which the gateway and both workers answer and no stage has anything left to handle.
+
+    Processes announce themselves every two seconds, and what was heard is stored a little later.
+    """
     async with asyncio.timeout(60):
         while True:
             seen = await looker.watch()
-            if sorted(process.role for process in seen.seen) == ["gateway", "worker", "worker"]:
+            roles = sorted(process.role for process in seen.seen)
+            if roles == ["gateway", "worker", "worker"] and not any(map(waiting, seen.groups.values())):
                 return seen
             await asyncio.sleep(0.5)
+
+
+def waiting(group: Offsets) -> int:
+    return sum(end - group.committed.get(p, 0) for p, end in group.ends.items())

@@ -335,6 +335,9 @@ async def check_a_process_is_announced_until_it_is_silent(table: RouteTable, ela
     await elapse(2 * SHORT_S)
     assert slow in await table.announced()
     assert quick not in await table.announced()
+    await table.announce(slow, SHORT_S)
+    await elapse(2 * SHORT_S)
+    assert slow not in await table.announced()
 
 
 async def check_a_report_is_replaced_and_expires(table: RouteTable, elapse: Elapse) -> None:
