@@ -120,6 +120,9 @@ def kafka_rights(
     """
     import asyncio
 
+    from infra.audit import audited, operator_name
+    from infra.clock import SystemClock
+    from infra.kafka import KafkaBus
     from infra.kafka.acls import ensure_grants, gateway_grants, worker_grants
     from infra.settings import load_settings
 
@@ -129,11 +132,23 @@ def kafka_rights(
         *(grant for name in gateways for grant in gateway_grants(gateway_user, name)),
         *worker_grants(worker_user),
     ]
-    for grant in dict.fromkeys(grants):
+    grants = list(dict.fromkeys(grants))
+    for grant in grants:
         star = "*" if grant.prefixed else ""
         typer.echo(f"{grant.user}\t{grant.operation}\t{grant.resource}\t{grant.name}{star}")
+
+    async def give() -> None:
+        bus = KafkaBus(settings, client_id="im-command")
+        await bus.startup()
+        try:
+            to = {"gateway_user": gateway_user, "worker_user": worker_user, "gateways": gateways}
+            async with audited(bus, SystemClock(), operator_name(), "kafka.rights", worker_user, to):
+                await ensure_grants(settings, grants)
+        finally:
+            await bus.shutdown()
+
     if yes:
-        asyncio.run(ensure_grants(settings, list(dict.fromkeys(grants))))
+        asyncio.run(give())
 
 
 @app.command()

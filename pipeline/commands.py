@@ -125,8 +125,10 @@ def policy_set(
     import msgspec
     import uvloop
 
+    from infra.audit import operator_name
+    from infra.clock import SystemClock
     from infra.settings import load_settings
-    from pipeline.moderation.policy import publish_policy, read_policy
+    from pipeline.moderation.policy import replace_policy
     from schemas.errors import BadInput
     from schemas.records import Policy
 
@@ -136,10 +138,7 @@ def policy_set(
         raise BadInput(f"not a policy: {error}") from error
 
     async def replace(bus: Bus) -> None:
-        present = await read_policy(bus)
-        if policy.version <= present.version:
-            raise BadInput(f"version {present.version} is in force: the new one must be higher")
-        await publish_policy(bus, policy)
+        await replace_policy(bus, SystemClock(), operator_name(), policy)
 
     uvloop.run(_with_bus(load_settings(), replace))
     typer.echo(f"policy version {policy.version}: {len(policy.rules)} rules")

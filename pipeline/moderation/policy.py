@@ -8,6 +8,8 @@ from typing import Final
 
 import structlog
 
+from infra.audit import audited
+from infra.clock import Clock
 from infra.ports import Bus, Outgoing, Record, Subscription
 from pipeline.moderation.words import WordFilter
 from schemas.codec import POLICY
@@ -15,7 +17,7 @@ from schemas.errors import BadInput, Unavailable, Undecodable
 from schemas.records import Policy
 from schemas.topics import POLICY as POLICY_TOPIC
 
-__all__ = ["NO_POLICY", "PolicyFollower", "publish_policy", "read_policy"]
+__all__ = ["NO_POLICY", "PolicyFollower", "publish_policy", "read_policy", "replace_policy"]
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +80,20 @@ async def publish_policy(bus: Bus, policy: Policy) -> None:
     """Put a policy in force everywhere, within a second. Raises `BadInput` if it cannot be used."""
     _check(policy)
     await bus.publish([Outgoing(POLICY_TOPIC, 0, POLICY.encode(policy), _KEY)])
+
+
+async def replace_policy(bus: Bus, clock: Clock, actor: str, policy: Policy) -> None:
+    """An operator's change: `publish_policy`, on im.audit before and after.
+
+    Raises `BadInput` as well if its version is not higher than the one in force.
+    """
+    _check(policy)
+    present = await read_policy(bus)
+    if policy.version <= present.version:
+        raise BadInput(f"version {present.version} is in force: the new one must be higher")
+    details = {"replaces": present.version, "rules": [rule.id for rule in policy.rules]}
+    async with audited(bus, clock, actor, "policy.set", f"version {policy.version}", details):
+        await publish_policy(bus, policy)
 
 
 def _check(policy: Policy) -> None:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from infra.clock import ManualClock
 from infra.memory.bus import MemoryBus
 from infra.ports import Outgoing
-from pipeline.moderation.policy import NO_POLICY, PolicyFollower, publish_policy, read_policy
+from pipeline.moderation.policy import (
+    NO_POLICY,
+    PolicyFollower,
+    publish_policy,
+    read_policy,
+    replace_policy,
+)
+from schemas.codec import AUDIT
 from schemas.errors import BadInput
-from schemas.records import Policy, Rule
+from schemas.records import Audit, Policy, Rule
+from schemas.topics import AUDIT as AUDIT_TOPIC
 
 
 def a_policy(version: int, word: str = "heck") -> Policy:
@@ -85,3 +94,19 @@ async def test_a_policy_that_cannot_be_used_is_refused(bus: MemoryBus, policy: P
     with pytest.raises(BadInput):
         await publish_policy(bus, policy)
     assert bus.records("im.policy") == []
+
+
+async def test_an_operators_change_is_on_the_audit(bus: MemoryBus) -> None:
+    """Before and after, with what it replaces; one that is not higher is refused and leaves no trace."""
+    await publish_policy(bus, a_policy(1))
+    await replace_policy(bus, ManualClock(), "olga", a_policy(2, "darn"))
+    assert (await read_policy(bus)).version == 2
+    with pytest.raises(BadInput, match="version 2 is in force"):
+        await replace_policy(bus, ManualClock(), "olga", a_policy(2))
+    said: list[Audit] = []
+    await bus.read_range(AUDIT_TOPIC, 0, 0, None, lambda rs: said.extend(AUDIT.decode(r.value) for r in rs))
+    assert [(a.state, a.actor, a.action, a.target) for a in said] == [
+        ("begun", "olga", "policy.set", "version 2"),
+        ("done", "olga", "policy.set", "version 2"),
+    ]
+    assert msgspec.json.decode(said[0].details) == {"replaces": 1, "rules": ["r1"]}
