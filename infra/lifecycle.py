@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 import structlog
@@ -70,12 +71,15 @@ async def released() -> None:
     """Return at once; in a standby, when its supervisor releases it. A service calls it in `startup`, after
     all that hurts nobody (opening doors) and before anything that another process may notice.
 
+    The gate is standard input, a socket: a standby says there that it is loaded, and is told to begin.
     A standby whose supervisor has no more use for it ends here.
     """
     if os.environ.get(STANDBY) != "on":
         return
     told = asyncio.Event()
     loop, gate = asyncio.get_running_loop(), sys.stdin.fileno()
+    with suppress(BrokenPipeError):  # nobody listens any more: the end of the gate is read below
+        os.write(gate, b"here\n")
     loop.add_reader(gate, told.set)
     await told.wait()
     loop.remove_reader(gate)

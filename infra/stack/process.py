@@ -11,8 +11,10 @@ import ctypes
 import os
 import shutil
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -56,6 +58,7 @@ class ChildProcess:
     def __init__(self, spec: ChildSpec) -> None:
         self.spec = spec
         self._process: asyncio.subprocess.Process | None = None
+        self._gate: socket.socket | None = None
 
     @property
     def running(self) -> bool:
@@ -78,13 +81,27 @@ class ChildProcess:
     async def start_standby(self) -> None:
         """Spawn it, but let it only get ready to begin. `release` lets it begin."""
         env = {**self.spec.env, STANDBY: "on"}
-        self._process = await _spawn(self.spec.argv, self.spec.log, env, asyncio.subprocess.PIPE)
+        self._gate, theirs = socket.socketpair()
+        self._gate.setblocking(False)
+        with theirs:
+            self._process = await _spawn(self.spec.argv, self.spec.log, env, theirs.fileno())
+
+    async def wait_loaded(self) -> None:
+        """Return once a standby is ready to begin; `Unavailable` if it ends before, or is too slow."""
+        assert self._gate is not None
+        try:
+            async with asyncio.timeout(self.spec.start_timeout_s):
+                loaded = await asyncio.get_running_loop().sock_recv(self._gate, 8)
+        except TimeoutError:
+            raise self.failure(f"did not stand by after {self.spec.start_timeout_s:.0f} s") from None
+        if not loaded:
+            raise self.failure("ended before it stood by")
 
     def release(self) -> None:
-        """Let a standby begin its work."""
-        gate = self._started.stdin
-        assert gate is not None
-        gate.write(b"go\n")
+        """Let a standby begin its work, now or when it is loaded."""
+        assert self._gate is not None
+        with suppress(BrokenPipeError, ConnectionResetError):  # it has ended: `wait_ready` says so
+            self._gate.send(b"go\n")
 
     async def wait_ready(self) -> None:
         """Return once the probe says yes; `Unavailable` with the log's end if it dies or is too slow."""
@@ -99,7 +116,10 @@ class ChildProcess:
 
     async def wait(self) -> int:
         """Wait for the end and return the exit code; negative: the signal that ended it."""
-        return await self._started.wait()
+        code = await self._started.wait()
+        if self._gate is not None:
+            self._gate.close()
+        return code
 
     async def stop(self) -> None:
         """End it and all it started: SIGTERM, a bounded wait, SIGKILL. Does nothing when it has ended."""

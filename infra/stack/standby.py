@@ -20,18 +20,24 @@ _LONGEST_PAUSE_S: Final = 60.0
 
 
 class Standby:
-    """Keeps one process of a spec standing by, from now until `take` or `dismiss`.
+    """Keeps one process of a spec standing by, from `settle_s` on until `take` or `dismiss`.
 
     One that ends by itself (an engine was away) is replaced after a pause that doubles up to a minute.
     """
 
-    def __init__(self, spec: ChildSpec) -> None:
+    def __init__(self, spec: ChildSpec, settle_s: float = _SETTLE_S) -> None:
         self._spec = spec
         self._child: ChildProcess | None = None
-        self._keeper = asyncio.create_task(self._keep())
+        self._tried = asyncio.Event()
+        self._keeper = asyncio.create_task(self._keep(settle_s))
+
+    async def wait_tried(self) -> None:
+        """Return once the first process stands by, or could not."""
+        await self._tried.wait()
 
     async def take(self) -> ChildProcess | None:
-        """The process, released; None if there is none just now. Nothing stands by after this."""
+        """The process, released, though it may still be loading; None if there is none just now. Nothing
+        stands by after this."""
         await self._stop_keeping()
         child = self._child
         if child is None or not child.running:
@@ -50,16 +56,18 @@ class Standby:
         self._keeper.cancel()
         await asyncio.wait((self._keeper,))
 
-    async def _keep(self) -> None:
-        pause_s = _SETTLE_S
+    async def _keep(self, pause_s: float) -> None:
         while True:
             await asyncio.sleep(pause_s)
             child = ChildProcess(self._spec)
             try:
                 await child.start_standby()
-            except Unavailable:
-                pass
-            else:
                 self._child = child
+                await child.wait_loaded()
+            except Unavailable:
+                self._tried.set()
+                await child.stop()
+            else:
+                self._tried.set()
                 await child.wait()
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            pause_s = min(2 * max(pause_s, _SETTLE_S), _LONGEST_PAUSE_S)

@@ -68,9 +68,13 @@ class Supervisor:
         kept.watch = asyncio.create_task(self._watch(kept))
 
     async def restart(self, name: str) -> None:
-        """Stop a child in its own time, start it anew, return when it is ready."""
+        """Stop a child in its own time, start it anew, return when it is ready.
+
+        The new process is loaded from what is installed now, before the old one is asked to go.
+        """
         kept = self._find(name)
-        await kept.stop()
+        await kept.load()
+        await kept.end()
         await kept.start()
         kept.watch = asyncio.create_task(self._watch(kept))
 
@@ -158,16 +162,30 @@ class _Kept:
         if self.spec.standby:
             self._standby = Standby(self.spec)
 
-    async def stop(self) -> None:
+    async def load(self) -> None:
+        """Have a new standby, if the spec wants one: what stood by so far may be of an older version."""
+        if self.spec.standby:
+            await self._dismiss()
+            self._standby = Standby(self.spec, settle_s=0.0)
+            await self._standby.wait_tried()
+
+    async def end(self) -> None:
+        """Stop the child that runs; who stands by goes on standing by."""
         self.ready.clear()
         if self.watch is not None:
             self.watch.cancel()
             await asyncio.wait((self.watch,))
             self.watch = None
+        await self.child.stop()
+
+    async def stop(self) -> None:
+        await self._dismiss()
+        await self.end()
+
+    async def _dismiss(self) -> None:
         if self._standby is not None:
             await self._standby.dismiss()
             self._standby = None
-        await self.child.stop()
 
 
 async def together(*work: Coroutine[Any, Any, object]) -> None:

@@ -124,7 +124,10 @@ async def test_together_raises_the_first_failure_alone() -> None:
     assert stopped.is_set()
 
 
-WAITS = f"import os, sys, time; os.environ.get('{STANDBY}') and sys.stdin.readline(); time.sleep(600)"
+WAITS = (
+    f"import os, sys, time; os.environ.get('{STANDBY}') and (os.write(0, b'here'), sys.stdin.readline()); "
+    "time.sleep(600)"
+)
 
 
 def children() -> set[int]:
@@ -152,6 +155,26 @@ async def test_a_standby_takes_over(tmp_path: Path) -> None:
         assert supervisor.pids["child"] == standby != first
         assert await standby_of(supervisor, before) not in (first, standby)
     assert children() <= before
+
+
+async def test_a_restart_loads_the_new_process_before_the_old_one_ends(tmp_path: Path) -> None:
+    """Also when somebody stood by already: he may be of an older version."""
+    told = tmp_path / "told"
+    loads = f"import os, time; open({str(told)!r}, 'a').write(f'{{os.getpid()}} loads\\n'); {WAITS}"
+    ends = (
+        "import os, signal, sys; signal.signal(signal.SIGTERM, lambda *_: ("
+        f"open({str(told)!r}, 'a').write(f'{{os.getpid()}} ends\\n'), sys.exit()))"
+    )
+    before = children()
+    async with Supervisor(lambda _: None) as supervisor:
+        await supervisor.start(replace(spec_of(tmp_path, f"{ends}; {loads}"), standby=True))
+        first, older = supervisor.pids["child"], await standby_of(supervisor, before)
+        await supervisor.restart("child")
+        second = supervisor.pids["child"]
+        said = told.read_text().splitlines()
+
+    assert second not in (first, older)
+    assert said.index(f"{second} loads") < said.index(f"{first} ends")
 
 
 async def test_without_a_standby_a_new_process_starts(tmp_path: Path) -> None:
