@@ -125,6 +125,7 @@ class KafkaBus:
     async def offsets_at(self, topic: str, partition: int, time_ms: int) -> int:
         place = TopicPartition(topic, partition)
         async with door(f"look up times in {topic}[{partition}]"):
+            await self._places(topic)  # aiokafka would wait ten seconds for a topic that is not there
             found = (await self._query.offsets_for_times({place: time_ms}))[place]
             if found is not None:
                 return int(found.offset)

@@ -14,6 +14,7 @@ from infra.kafka import KafkaBus
 from infra.redis import RedisRouteTable
 from infra.redis_limits import RedisSharedLimits
 from infra.settings import Settings
+from schemas.errors import Unavailable
 from tests.contracts import bus, history, route_table, shared_limits
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="module")]
@@ -68,6 +69,12 @@ async def test_redis(check: route_table.Check, redis_table: RedisRouteTable, clo
 async def test_kafka(check: bus.Check, kafka_bus: KafkaBus) -> None:
     """The log in Kafka passes the check."""
     await check(kafka_bus)
+
+
+async def test_a_topic_that_is_gone_is_said_to_be_gone(kafka_bus: KafkaBus) -> None:
+    """A gateway's topic goes with it; who looks for a time in it is told just that."""
+    with pytest.raises(Unavailable, match=r"there is no topic im\.outbound\.gone"):
+        await kafka_bus.offsets_at("im.outbound.gone", 0, 0)
 
 
 @pytest.mark.parametrize("check", history.CHECKS, ids=name_of)
