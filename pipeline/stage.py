@@ -38,7 +38,8 @@ __all__ = ["StageRunner", "dead_letter"]
 log = structlog.get_logger(__name__)
 
 _PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 5.0
+_LONGEST_PAUSE_S = 1.0
+"""What waits for an engine goes on within a second of its return (and the second its driver needs)."""
 _EFFECTS_GRACE_S = 5.0
 EXIT_STAGE_FAILED = 3
 
@@ -171,7 +172,7 @@ class StageRunner:
             raise
 
     async def _until_done(self, attempt: Callable[[], Awaitable[None]]) -> None:
-        """Call until it does not raise `Unavailable`, with a pause that doubles up to 5 s."""
+        """Call until it does not raise `Unavailable`, with a pause that doubles up to a second."""
         pause_s = _PAUSE_S
         while True:
             try:
