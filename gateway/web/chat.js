@@ -259,19 +259,18 @@ export class Chat {
     for (const request of this.#holes.plan(this.store.all(), now)) this.#mend(request);
   }
 
-  async #mend({ id, afterSeq, settle }) {
-    let heard = true;
+  async #mend({ id, afterSeq }) {
     try {
       const range = afterSeq > 0 ? { after_seq: afterSeq } : {};
       const answer = await this.#history(id, { ...range, limit: HOLE_LIMIT });
+      const settle = this.#holes.answered(id, answer.messages.length === 0, Date.now());
       if (afterSeq > 0) this.store.applyNewer(id, answer, afterSeq, settle);
       else this.store.applyOlder(id, answer, null);
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
-      heard = !error.temporary;
-      if (heard) this.store.applyNewer(id, NOTHING, afterSeq, true);
+      this.#holes.unanswered(id, Date.now());
+      if (!error.temporary) this.store.applyNewer(id, NOTHING, afterSeq, true);
     } finally {
-      this.#holes.answered(id, heard, Date.now());
       this.#changed();
     }
   }

@@ -94,16 +94,33 @@ def test_an_answer_that_never_comes_is_asked_for_again(run_js: RunJs) -> None:
 
 
 def test_a_hole_is_asked_for_after_patience_and_settled_after_its_tries(run_js: RunJs) -> None:
-    """One request at a time; only answers that were heard count towards giving up."""
+    """One request at a time; no answer is no try."""
     script = """
     const { Holes, PATIENCE_MS, TRIES } = await import("/holes.js");
     const holes = new Holes(); const broken = [{id: "g:1", missingAfterSeq: 3}];
     const early = holes.plan(broken, 0).length; const asked = holes.plan(broken, PATIENCE_MS).length;
-    const twice = holes.plan(broken, 60000).length; holes.answered("g:1", false, 60000);
+    const twice = holes.plan(broken, 60000).length; holes.unanswered("g:1", 60000);
     const settles = []; let now = 120000;
     for (let i = 0; i < TRIES; i += 1) {
-      settles.push(holes.plan(broken, now)[0].settle); holes.answered("g:1", true, now); now += 60000;
+      holes.plan(broken, now); settles.push(holes.answered("g:1", false, now)); now += 60000;
     }
     return [early, asked, twice, settles]
     """
     assert run_js(OUTBOX + script) == [0, 1, 0, [False, False, False, True]]
+
+
+def test_a_history_that_lags_behind_settles_no_hole(run_js: RunJs) -> None:
+    """As long as it shows nothing, it is asked every five seconds, for ten minutes; then once it shows more."""
+    script = """
+    const { Holes, LONGEST_PAUSE_MS, PATIENT_TRIES } = await import("/holes.js");
+    const holes = new Holes(); const broken = [{id: "g:1", missingAfterSeq: 3}];
+    let now = 0; holes.plan(broken, now);
+    const settles = new Set(); let asked = 0;
+    for (let i = 1; i < PATIENT_TRIES; i += 1) {
+      now += LONGEST_PAUSE_MS; asked += holes.plan(broken, now).length;
+      settles.add(holes.answered("g:1", true, now));
+    }
+    now += LONGEST_PAUSE_MS; holes.plan(broken, now);
+    return [asked === PATIENT_TRIES - 1, [...settles], holes.answered("g:1", true, now)]
+    """
+    assert run_js(OUTBOX + script) == [True, [False], True]
