@@ -82,6 +82,8 @@ class Settings(BaseSettings):
     """The file with the CA of the engines' certificates; none: those that the system trusts."""
     keyspace: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")] = "skein"
     replication_factor: Positive = 1
+    """Copies of each record, and of each row unless that says otherwise."""
+    cassandra_replication_factor: Positive | None = None
     min_insync_replicas: Positive = 1
     partitions: Positive = 2
     """Partitions of each conversation topic. Fixed once messages exist: a change would move conversations."""
@@ -206,6 +208,10 @@ class Settings(BaseSettings):
     """Where `im run --zipkin` runs a Zipkin."""
     trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
     """The share of messages that is traced, unless whoever sends one says otherwise."""
+
+    @property
+    def copies_of_rows(self) -> int:
+        return self.cassandra_replication_factor or self.replication_factor
 
     @property
     def quota_of_tenants(self) -> dict[str, float]:

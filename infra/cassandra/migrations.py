@@ -36,7 +36,7 @@ class Migration(msgspec.Struct, frozen=True):
 
     def statements(self, settings: Settings) -> list[str]:
         """What to carry out, with `$keyspace` and `$replication_factor` filled in."""
-        names = {"keyspace": settings.keyspace, "replication_factor": settings.replication_factor}
+        names = {"keyspace": settings.keyspace, "replication_factor": settings.copies_of_rows}
         return [Template(cql).substitute(names) for cql in statements(self.text)]
 
 

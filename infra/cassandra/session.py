@@ -169,7 +169,7 @@ class CassandraSession:
     def _place_rule(self) -> Callable[[Write], Hashable]:
         """Which nodes store a write: all the same place while each node stores everything."""
         metadata = self._open.cluster.metadata
-        if len(metadata.all_hosts()) <= self._settings.replication_factor:
+        if len(metadata.all_hosts()) <= self._settings.copies_of_rows:
             return lambda _: None
         return lambda write: frozenset(metadata.get_replicas(self._keyspace, write.routing_key))
 

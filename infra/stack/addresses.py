@@ -11,7 +11,15 @@ from urllib.parse import urlsplit
 from infra.settings import Settings
 from schemas.errors import SettingsError
 
-__all__ = ["Address", "free_ports", "is_free", "local_addresses", "parse_address", "with_free_ports"]
+__all__ = [
+    "Address",
+    "broker_addresses",
+    "free_ports",
+    "is_free",
+    "local_addresses",
+    "parse_address",
+    "with_free_ports",
+]
 
 _FIRST_PORT: Final = 10_000
 _FIRST_OUTGOING_PORT: Final = 32_768
@@ -41,14 +49,24 @@ def parse_address(text: str, variable: str) -> Address:
     return Address(host, port)
 
 
+def broker_addresses(settings: Settings) -> list[Address]:
+    """Where each broker of IM_KAFKA is, `host:port` with commas between them."""
+    return [parse_address(text.strip(), "IM_KAFKA") for text in settings.kafka.split(",")]
+
+
 def local_addresses(settings: Settings) -> Mapping[str, Address]:
     """The addresses that the local engines listen on, by the setting that moves each.
 
     Raises `SettingsError` for an engine that is set to be elsewhere: the stack starts none on other machines.
     """
-    addresses = {
-        "IM_KAFKA": parse_address(settings.kafka, "IM_KAFKA"),
-        "IM_KAFKA_CONTROLLER_PORT": Address("127.0.0.1", settings.kafka_controller_port),
+    addresses: dict[str, Address] = {}
+    for at, broker in enumerate(broker_addresses(settings)):
+        which = f" (broker {at + 1})" if at else ""
+        addresses[f"IM_KAFKA{which}"] = broker
+        addresses[f"IM_KAFKA_CONTROLLER_PORT{which}"] = Address(
+            "127.0.0.1", settings.kafka_controller_port + at
+        )
+    addresses |= {
         "IM_REDIS": parse_address(settings.redis, "IM_REDIS"),
         "IM_CASSANDRA": parse_address(settings.cassandra, "IM_CASSANDRA"),
         "IM_CASSANDRA_STORAGE_PORT": Address("127.0.0.1", settings.cassandra_storage_port),
@@ -86,12 +104,13 @@ def free_ports(count: int) -> list[int]:
 
 
 def with_free_ports(settings: Settings) -> Settings:
-    """The same settings with every engine and the (only) gateway on a free port of this machine."""
-    kafka, controller, redis, cassandra, storage, gateway = free_ports(6)
+    """The same settings with each broker, every other engine and the (only) gateway on a free port."""
+    count = len(broker_addresses(settings))
+    redis, cassandra, storage, gateway, *brokers = free_ports(4 + count)
     return settings.model_copy(
         update={
-            "kafka": f"127.0.0.1:{kafka}",
-            "kafka_controller_port": controller,
+            "kafka": ",".join(f"127.0.0.1:{port}" for port in brokers),
+            "kafka_controller_port": _free_row(count),
             "redis": f"redis://127.0.0.1:{redis}/0",
             "cassandra": f"127.0.0.1:{cassandra}",
             "cassandra_storage_port": storage,
@@ -100,3 +119,13 @@ def with_free_ports(settings: Settings) -> Settings:
             "gateways": 1,
         }
     )
+
+
+def _free_row(count: int) -> int:
+    """The first of so many neighbouring free ports."""
+    while True:
+        (first,) = free_ports(1)
+        rest = range(first + 1, first + count)
+        if not _given.intersection(rest) and all(is_free(Address("127.0.0.1", port)) for port in rest):
+            _given.update(rest)
+            return first

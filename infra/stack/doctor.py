@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from infra.engine_tls import engine_tls
 from infra.settings import Settings
-from infra.stack.addresses import Address, parse_address
+from infra.stack.addresses import Address, broker_addresses, parse_address
 from infra.stack.checks import (
     Check,
     check_descriptors,
@@ -45,12 +45,14 @@ async def examine(settings: Settings) -> list[Check]:
 
 
 def _services(settings: Settings) -> Mapping[str, tuple[Address, Probe]]:
-    kafka = parse_address(settings.kafka, "IM_KAFKA")
+    brokers = broker_addresses(settings)
     redis = parse_address(settings.redis, "IM_REDIS")
     cassandra = parse_address(settings.cassandra, "IM_CASSANDRA")
     tls = engine_tls(settings)
+    kafka_tls = tls if settings.kafka_tls == "on" else None
+    names = ["Kafka", *(f"Kafka (broker {number})" for number in range(2, len(brokers) + 1))]
     return {
-        "Kafka": (kafka, kafka_probe(kafka, tls if settings.kafka_tls == "on" else None)),
+        **{name: (at, kafka_probe(at, kafka_tls)) for name, at in zip(names, brokers, strict=True)},
         "Redis": (redis, redis_probe(redis, tls if settings.redis.startswith("rediss:") else None)),
         "Cassandra": (cassandra, cassandra_probe(cassandra, tls if settings.cassandra_tls == "on" else None)),
         **{f"gateway {name}": (at, http_probe(at)) for name, at in gateway_addresses(settings).items()},

@@ -14,7 +14,7 @@ from infra.stack.cassandra import cassandra_engine
 from infra.stack.checks import check_disk, check_java, check_maven, check_ports, find_java, require
 from infra.stack.engine import Engine, run_preparation, write_files
 from infra.stack.jars import missing_jars, resolve_jars
-from infra.stack.kafka import kafka_engine
+from infra.stack.kafka import kafka_engines
 from infra.stack.lock import data_lock
 from infra.stack.progress import Steps, silent_steps
 from infra.stack.redis import redis_engine
@@ -50,7 +50,7 @@ class LocalStack:
 
     @property
     def engines(self) -> Supervisor:
-        """The engines by name: kafka, redis, cassandra."""
+        """The engines by name: kafka (kafka-2, kafka-3 … if IM_KAFKA names several), redis, cassandra."""
         return self._engines
 
     async def __aenter__(self) -> Self:
@@ -90,7 +90,7 @@ class LocalStack:
                 await together(resolve_jars(settings, "kafka"), resolve_jars(settings, "cassandra"))
         return (
             redis_engine(settings, redis_server),
-            kafka_engine(settings, java, await resolve_jars(settings, "kafka")),
+            *kafka_engines(settings, java, await resolve_jars(settings, "kafka")),
             cassandra_engine(settings, java, await resolve_jars(settings, "cassandra")),
         )
 

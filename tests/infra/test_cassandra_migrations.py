@@ -43,6 +43,8 @@ def test_keyspace_and_replication_come_from_the_settings() -> None:
     created = load_migrations()[0].statements(settings)[0]
     assert "IF NOT EXISTS elsewhere" in created
     assert "'replication_factor': 3" in created
+    own = settings.model_copy(update={"cassandra_replication_factor": 1})
+    assert "'replication_factor': 1" in load_migrations()[0].statements(own)[0]
 
 
 def test_files_are_taken_in_the_order_of_their_numbers(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from infra.settings import Settings
 from infra.stack.cassandra import cassandra_engine
 from infra.stack.engine import Engine, render, write_files
 from infra.stack.jars import jars_folder, missing_jars
-from infra.stack.kafka import kafka_engine
+from infra.stack.kafka import kafka_engines
 from infra.stack.redis import redis_engine
 
 
@@ -42,11 +42,29 @@ def only_file(engine: Engine) -> str:
 
 def test_kafka_listens_where_the_settings_say(settings: Settings, jars: Path) -> None:
     """And advertises the same address, so that clients come back to it."""
-    text = only_file(kafka_engine(settings, "java", jars))
+    (engine,) = kafka_engines(settings, "java", jars)
+    text = only_file(engine)
 
     assert "advertised.listeners=CLIENT://127.0.0.1:1001" in text
     assert "controller.quorum.voters=1@127.0.0.1:1002" in text
     assert "auto.create.topics.enable=false" in text
+
+
+def test_each_address_of_kafka_is_a_broker(settings: Settings, jars: Path) -> None:
+    """With data and a controller of its own; all of them vote, and internal topics have our replicas."""
+    several = settings.model_copy(
+        update={"kafka": "127.0.0.1:1001, 127.0.0.1:1011,127.0.0.1:1021", "replication_factor": 3}
+    )
+    engines = kafka_engines(several, "java", jars)
+    texts = [only_file(engine) for engine in engines]
+
+    assert [engine.child.name for engine in engines] == ["kafka", "kafka-2", "kafka-3"]
+    assert len({folder for engine in engines for folder in engine.folders}) == 3
+    assert "listeners=CLIENT://127.0.0.1:1021,CONTROLLER://127.0.0.1:1004" in texts[2]
+    for node, text in enumerate(texts, 1):
+        assert f"node.id={node}\n" in text
+        assert "controller.quorum.voters=1@127.0.0.1:1002,2@127.0.0.1:1003,3@127.0.0.1:1004\n" in text
+        assert "offsets.topic.replication.factor=3\n" in text
 
 
 def test_cassandra_listens_where_the_settings_say(settings: Settings, jars: Path) -> None:
