@@ -329,9 +329,10 @@ async def check_the_lowest_watermark_counts(table: RouteTable, elapse: Elapse) -
 
 async def check_a_process_is_announced_until_it_is_silent(table: RouteTable, elapse: Elapse) -> None:
     quick, slow = (Announced("worker", a_name("w"), f"127.0.0.1:{port}") for port in (1, 2))
-    await table.announce(quick, SHORT_S)
-    await table.announce(slow, LONG_S)
+    for process in (quick, slow):
+        await table.announce(process, LONG_S)
     assert {quick, slow} <= set(await table.announced())
+    await table.announce(quick, SHORT_S)
     await elapse(2 * SHORT_S)
     assert slow in await table.announced()
     assert quick not in await table.announced()
@@ -344,8 +345,9 @@ async def check_a_report_is_replaced_and_expires(table: RouteTable, elapse: Elap
     name = a_name("service")
     assert await table.report(name) is None
     await table.put_report(name, b'{"n":1}', LONG_S)
-    await table.put_report(name, '{"n":"2 → 3"}'.encode(), SHORT_S)
+    await table.put_report(name, '{"n":"2 → 3"}'.encode(), LONG_S)
     assert await table.report(name) == '{"n":"2 → 3"}'.encode()
+    await table.put_report(name, b"{}", SHORT_S)
     await elapse(2 * SHORT_S)
     assert await table.report(name) is None
 
