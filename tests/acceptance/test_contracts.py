@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -11,10 +12,13 @@ import pytest_asyncio
 from infra.cassandra import CassandraHistory
 from infra.clock import ManualClock
 from infra.kafka import KafkaBus
+from infra.kafka.topics import ensure_topics
 from infra.redis import RedisRouteTable
 from infra.redis_limits import RedisSharedLimits
 from infra.settings import Settings
 from schemas.errors import Unavailable
+from schemas.ids import new_name
+from schemas.topics import ACCEPTED, TOPICS
 from tests.contracts import bus, history, route_table, shared_limits
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="module")]
@@ -46,6 +50,15 @@ async def kafka_bus(engines: Settings) -> AsyncIterator[KafkaBus]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def own_topic(engines: Settings) -> str:
+    """A topic that no stage reads or writes, made like im.accepted."""
+    like = next(topic for topic in TOPICS if topic.name == ACCEPTED)
+    topic = replace(like, name=f"im.checks.{new_name()}")
+    await ensure_topics(engines, [topic])
+    return topic.name
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cassandra_history(engines: Settings) -> AsyncIterator[CassandraHistory]:
     store = CassandraHistory(engines)
     await store.startup()
@@ -66,9 +79,9 @@ async def test_redis(check: route_table.Check, redis_table: RedisRouteTable, clo
 
 
 @pytest.mark.parametrize("check", bus.CHECKS, ids=name_of)
-async def test_kafka(check: bus.Check, kafka_bus: KafkaBus) -> None:
+async def test_kafka(check: bus.Check, kafka_bus: KafkaBus, own_topic: str) -> None:
     """The log in Kafka passes the check."""
-    await check(kafka_bus)
+    await check(kafka_bus, own_topic)
 
 
 async def test_a_topic_that_is_gone_is_said_to_be_gone(kafka_bus: KafkaBus) -> None:

@@ -9,6 +9,7 @@ from infra.memory.bus import MemoryBus
 from infra.memory.history import MemoryHistory
 from infra.memory.limits import MemorySharedLimits
 from infra.memory.routes import MemoryRouteTable
+from schemas.topics import MESSAGES
 from tests.contracts import bus, history, route_table, shared_limits
 
 
@@ -30,7 +31,7 @@ async def test_route_table(check: route_table.Check) -> None:
 @pytest.mark.parametrize("check", bus.CHECKS, ids=name_of)
 async def test_bus(check: bus.Check) -> None:
     """The log in memory passes the check."""
-    await check(MemoryBus(4, ManualClock()))
+    await check(MemoryBus(4, ManualClock()), MESSAGES)
 
 
 @pytest.mark.parametrize("check", history.CHECKS, ids=name_of)
