@@ -14,6 +14,7 @@ from gateway.orders import order_record
 from gateway.session import Session, State
 from infra.clock import Clock
 from infra.ports import Attached, Bus, GatewayNotice, Outgoing, Route, RouteTable
+from infra.tries import in_a_few_tries
 from schemas.codes import CloseCode
 from schemas.errors import OutcomeUnknown, Unavailable
 from schemas.orders import CloseOrder
@@ -79,8 +80,8 @@ class Presence:
         return self._clock.monotonic() < self._held_until
 
     async def startup(self) -> None:
-        """Take the lease. Comes after the downlink's position is fixed."""
-        await self._renew()
+        """Take the lease, in a few tries. Comes after the downlink's position is fixed."""
+        await in_a_few_tries(self._renew)
 
     async def run(self) -> None:
         """Renew the lease until cancelled; attach everything again whenever it was lost."""

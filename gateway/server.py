@@ -33,6 +33,7 @@ from infra.clock import Clock
 from infra.ports import Announced, Bus, HistoryStore, RouteTable, SharedLimits
 from infra.settings import Settings
 from infra.telemetry.loop_lag import watch_loop
+from infra.tries import in_a_few_tries
 from schemas.codes import CloseCode
 from schemas.errors import Unavailable
 from schemas.frames import Drain
@@ -158,7 +159,7 @@ class GatewayServer:
         )
         self._running.append(asyncio.create_task(keep_announced(self._routes, here)))
         self.parts.room.opened(self.port)
-        await self.parts.presence.announce()
+        await in_a_few_tries(self.parts.presence.announce)
         log.info(
             "gateway listens", gateway=self._settings.gateway_id, host=self._settings.host, port=self.port
         )

@@ -30,6 +30,7 @@ from infra.routes import (
     trim_inbox,
 )
 from infra.settings import Settings
+from infra.tries import in_a_few_tries
 from schemas.keys import (
     ANNOUNCED_KEY,
     STOPPED_KEY,
@@ -63,8 +64,8 @@ class RedisRouteTable:
         self._presence = RedisPresence(self._redis, self._leases)
 
     async def startup(self) -> None:
-        """Raises `Unavailable` if Redis does not answer."""
-        await self._leases.live()
+        """Raises `Unavailable` if Redis does not answer in a few tries."""
+        await in_a_few_tries(self._leases.live)
 
     async def shutdown(self) -> None:
         """Close every connection."""

@@ -30,6 +30,15 @@ class Table(MemoryRouteTable):
         super().__init__(ManualClock())
         self.calls: list[int] = []
         self.away = False
+        self.renewals_to_lose = 0
+
+    async def renew_lease(
+        self, gateway_id: str, boot_id: str, ttl_s: float, notice: GatewayNotice | None = None
+    ) -> bool:
+        if self.renewals_to_lose:
+            self.renewals_to_lose -= 1
+            raise Unavailable("lost")
+        return await super().renew_lease(gateway_id, boot_id, ttl_s, notice)
 
     async def attach(self, routes: Sequence[tuple[str, Route]]) -> list[Attached]:
         await asyncio.sleep(0)
@@ -75,6 +84,15 @@ async def a_place() -> tuple[Place, Table, MemoryBus]:
     place = Place(table, bus)
     await place.presence.startup()
     return place, table, bus
+
+
+async def test_a_lease_is_taken_though_answers_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway that starts on a busy machine does not end because of one slow answer."""
+    monkeypatch.setattr("infra.tries.STARTUP_PAUSE_S", 0.0)
+    table = Table()
+    table.renewals_to_lose = 2
+    await Place(table, MemoryBus(1, ManualClock())).presence.startup()
+    assert "gw-1" in await table.live_gateways()
 
 
 async def test_sessions_of_one_turn_are_attached_in_one_call() -> None:
