@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, Literal, Self
 
 from gateway.client.client import Client
 from gateway.client.events import MessageNew
 from schemas.frames import Message
+from tests.acceptance.patience import PATIENCE_S, eventually, until
 
-__all__ = ["Person", "eventually"]
-
-PATIENCE_S = 30.0
+__all__ = ["Person"]
 
 
 class Person:
@@ -33,6 +31,7 @@ class Person:
             system.token(user_id),
             device_id=device_id,
             codec=codec,
+            connect_timeout_s=PATIENCE_S,
             dispatch=bool(region),
             region=region,
         )
@@ -68,16 +67,21 @@ class Person:
         """Return once this text was shown."""
         await eventually(lambda: text in self.texts(conversation_id))
 
+    async def reads(self, conversation_id: str, seq: int) -> None:
+        """Return once history holds this seq: it lags behind `sent` by the storing time."""
+        await until(
+            lambda: self.client.history(conversation_id, limit=1),
+            lambda page: any(message.seq >= seq for message in page.messages),
+        )
+
+    async def has(self, conversation_id: str, *seqs: int) -> None:
+        """Return once so many messages were shown, own ones too; they must be these, in this order."""
+        await eventually(lambda: len(self.seqs(conversation_id)) >= len(seqs))
+        assert self.seqs(conversation_id) == list(seqs)
+
     async def _read(self) -> None:
         async for event in self.client:
             self.events.append(event)
             message = event.message if isinstance(event, MessageNew) else getattr(event, "change", None)
             if message is not None:
                 self.seen.append(message)
-
-
-async def eventually(holds: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
-    """Return when it holds; a test whose condition never comes true fails here."""
-    async with asyncio.timeout(patience_s):
-        while not holds():
-            await asyncio.sleep(0.02)

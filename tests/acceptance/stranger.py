@@ -6,18 +6,19 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
+from tests.acceptance.patience import PATIENCE_S, until
 from tests.contracts.frames import check_server_frame
 
 __all__ = ["Frame", "Stranger"]
 
-PATIENCE_S = 20.0
 Frame = dict[str, Any]
 
 
@@ -39,11 +40,8 @@ class Stranger:
     ) -> AsyncIterator[Stranger]:
         """`async with Stranger.on(system, "ann") as ann:` — connected and welcomed."""
         more = "".join(f"&{name}={value}" for name, value in query.items())
-        async with connect(
-            f"{system.ws_url}?device_id={device}&platform=desktop{more}",
-            additional_headers={"Authorization": f"Bearer {system.token(user)}"},
-            subprotocols=[Subprotocol(subprotocol)],
-        ) as socket:
+        url = f"{system.ws_url}?device_id={device}&platform=desktop{more}"
+        async with await _admitted(url, system.token(user), subprotocol) as socket:
             stranger = Stranger(socket, subprotocol)
             stranger.welcome = await stranger.sees(type="welcome")
             yield stranger
@@ -108,12 +106,22 @@ class Stranger:
                         return message
                 await self._read()
 
+    async def stored(self, conversation_id: str, seq: int) -> Frame:
+        """The newest page of history, once it holds this seq: it lags behind `sent` by the storing time."""
+        return await until(
+            lambda: self.ask("history", conversation_id=conversation_id),
+            lambda page: any(message["seq"] >= seq for message in page.get("messages", [])),
+        )
+
     def messages(self, conversation_id: str) -> list[Frame]:
-        """What was delivered of a conversation so far, in order."""
+        """What was delivered of a conversation so far, in order.
+
+        A delivery that came again under its old n, because nobody acked it in time, is one delivery.
+        """
+        deliveries = {frame["n"]: frame for frame in self.frames if frame["type"] == "deliver"}
         return [
             message
-            for frame in self.frames
-            if frame["type"] == "deliver"
+            for frame in deliveries.values()
             for message in frame["messages"]
             if message["conversation_id"] == conversation_id
         ]
@@ -134,3 +142,20 @@ class Stranger:
         check_server_frame(frame)
         self.frames.append(frame)
         self._unseen.append(frame)
+
+
+async def _admitted(url: str, token: str, subprotocol: str) -> ClientConnection:
+    """A connection; a gateway that has no room for a moment (503) is asked again when it says."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            try:
+                return await connect(
+                    url,
+                    additional_headers={"Authorization": f"Bearer {token}"},
+                    subprotocols=[Subprotocol(subprotocol)],
+                    open_timeout=PATIENCE_S,
+                )
+            except InvalidStatus as refused:
+                if refused.response.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+                    raise
+                await asyncio.sleep(float(refused.response.headers.get("Retry-After", "1")))

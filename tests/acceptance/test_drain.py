@@ -17,7 +17,8 @@ from infra.redis import RedisRouteTable
 from infra.stack.environment import child_environment
 from infra.stack.local import LocalStack
 from infra.stack.system import System
-from tests.acceptance.people import Person, eventually
+from tests.acceptance.patience import eventually
+from tests.acceptance.people import Person
 from tests.acceptance.test_end_to_end import fresh
 from tests.acceptance.test_scale_out import PACE_S, PATIENCE_S, Edge, Talk, two_free_ports
 from tests.conftest import Background, in_background

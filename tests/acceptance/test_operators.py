@@ -33,7 +33,8 @@ from schemas.codec import ACCEPTED, INBOUND
 from schemas.ids import direct_conversation
 from schemas.topics import ACCEPTED as ACCEPTED_TOPIC
 from schemas.topics import RECEIPTS
-from tests.acceptance.people import Person, eventually
+from tests.acceptance.patience import eventually
+from tests.acceptance.people import Person
 from tests.builders import an_inbound
 from tests.conftest import TEST_SECRET, Background, Running, in_background
 

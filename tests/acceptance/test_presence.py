@@ -45,7 +45,6 @@ async def test_who_is_blocked_sees_nobody(system: Any) -> None:
     async with Stranger.on(system, ann) as a, Stranger.on(system, bob) as b:
         await b.send(talk, "hi")
         assert (await b.ask("conversation.block", conversation_id=talk))["type"] == "ok"
-        while not (await b.ask("history", conversation_id=talk))["messages"][1:]:
-            pass
+        await b.stored(talk, 2)
         ok = await a.ask("presence.subscribe", user_ids=[bob])
         assert [one["online"] for one in ok["presence"]] == [False]

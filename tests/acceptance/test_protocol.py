@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from tests.acceptance.stranger import PATIENCE_S, Frame, Stranger
+from tests.acceptance.patience import PATIENCE_S, until
+from tests.acceptance.stranger import Frame, Stranger
 from tests.acceptance.test_end_to_end import direct, fresh
 
 pytestmark = pytest.mark.acceptance
@@ -271,9 +273,8 @@ async def test_both_subprotocols_say_the_same(system: Any) -> None:
         assert (message["content"], message["quote"], message["mentions"]) == (content, {"seq": 3}, [bob])
         for request in ("sync", "history"):
             ask = {"token": None} if request == "sync" else {"conversation_id": talk}
-            async with asyncio.timeout(PATIENCE_S):  # both may lag behind `sent` by the storing time
-                while not (await text.ask(request, **ask))["messages"]:
-                    await asyncio.sleep(0.05)
+            # both may lag behind `sent` by the storing time
+            await until(partial(text.ask, request, **ask), lambda page: page["messages"])
             answers = [await who.ask(request, **ask) for who in (text, packed)]
             assert answers[0]["messages"] == answers[1]["messages"] == [message]
 
@@ -342,7 +343,7 @@ async def test_recall_edit_and_react_are_messages_of_their_own(system: Any) -> N
         for text in ("one", "two"):
             await a.send(talk, text)
         await b.hears(talk, 2)
-        await stored(a, talk, 2)
+        await a.stored(talk, 2)
         assert (await a.change("edit", talk, 1, content={"text": "uno"}))["seq"] == 3
         assert (await b.change("react", talk, 1, emoji="👍", add=True))["seq"] == 4
         assert (await a.change("recall", talk, 2))["seq"] == 5
@@ -353,22 +354,16 @@ async def test_recall_edit_and_react_are_messages_of_their_own(system: Any) -> N
             ("recall", {"seq": 2}),
         ]
         assert a.messages(talk)[0]["content"] == {"seq": 1, "emoji": "👍", "add": True}
-        page = await stored(b, talk, 5)
+        page = await until(
+            lambda: b.ask("history", conversation_id=talk),
+            lambda page: len(page["messages"]) == 5 and page["messages"][-2].get("recalled"),
+        )
         one, two = page["messages"][-1], page["messages"][-2]
         assert one["content"] == {"text": "uno"}
         assert isinstance(one["edited_at_ms"], int)
         assert two["recalled"] is True
         assert "two" not in json.dumps(two["content"])
         assert (await a.change("recall", talk, 2))["code"] == 1203
-
-
-async def stored(who: Stranger, conversation_id: str, seq: int) -> Frame:
-    """The newest page, once it holds this seq: history may lag behind `sent` by the storing time."""
-    while True:
-        page = await who.ask("history", conversation_id=conversation_id)
-        if page["type"] == "history" and page["messages"] and page["messages"][0]["seq"] >= seq:
-            return page
-        await asyncio.sleep(0.05)
 
 
 # Sync and history
@@ -383,8 +378,8 @@ async def test_sync_brings_the_list_and_then_what_is_new(system: Any) -> None:
         for number in range(25):
             await b.send(older, f"{number}", mentions=[ann] if number == 3 else [])
         await c.send(newer, "hello")
-        await stored(a, older, 25)
-        await stored(a, newer, 1)
+        await a.stored(older, 25)
+        await a.stored(newer, 1)
         page = await a.ask("sync", token=None)
         assert (page["type"], page["more"], page["reset"]) == ("page", False, False)
         assert [row["conversation_id"] for row in page["conversations"]] == [newer, older]
@@ -409,7 +404,7 @@ async def test_sync_brings_the_list_and_then_what_is_new(system: Any) -> None:
         assert (await a.ask("sync", token=token))["messages"] == []
         for number in range(30):
             await b.send(older, f"new {number}")
-        await stored(a, older, 55)
+        await a.stored(older, 55)
         since = await caught_up(a, token, 30)
         assert [m["seq"] for m in a.frames[-1]["messages"]] == list(range(26, 56))
         assert [row["head"] for row in a.frames[-1]["conversations"]] == [55]
@@ -418,12 +413,13 @@ async def test_sync_brings_the_list_and_then_what_is_new(system: Any) -> None:
 
 async def caught_up(who: Stranger, token: str, messages: int = 0) -> str:
     """The token of the first sync that can read this many messages, or has nothing any more."""
-    while True:
-        page = await who.ask("sync", token=token)
-        if len(page["messages"]) == messages:
-            return str(page["token"])
-        token = token if messages else page["token"]
-        await asyncio.sleep(0.1)
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            page = await who.ask("sync", token=token)
+            if len(page["messages"]) == messages:
+                return str(page["token"])
+            token = token if messages else page["token"]
+            await asyncio.sleep(0.1)
 
 
 async def test_a_long_sync_comes_in_pages(system: Any) -> None:
@@ -435,7 +431,7 @@ async def test_a_long_sync_comes_in_pages(system: Any) -> None:
         for other in others:
             await a.send(direct(ann, other), "hi")
         for other in others:
-            await stored(a, direct(ann, other), 1)
+            await a.stored(direct(ann, other), 1)
         pages = [await a.ask("sync", token=None)]
         while pages[-1]["more"]:
             pages.append(await a.ask("sync", token=pages[-1]["token"]))
@@ -449,14 +445,15 @@ async def test_much_that_is_new_leaves_a_hole_for_history(system: Any) -> None:
     """More than 1,000 messages since the token: only the newest `limit` come."""
     ann, bob = fresh("ann"), fresh("bob")
     talk = direct(ann, bob)
-    async with AsyncExitStack() as entered:
-        a, b = await together(entered, system, ann, bob)
+    async with Stranger.on(system, bob) as b:
         token = (await b.ask("sync", token=None))["token"]
+    async with Stranger.on(system, ann) as a:  # meanwhile bob is away: his unacked deliveries are bounded
         for start in range(0, 1_200, 400):
             for number in range(start, start + 400):
                 await a.say("send", client_msg_id=f"m{number}", conversation_id=talk, **TEXT)
             await a.sees(type="sent", client_msg_id=f"m{start + 399}")
-        await stored(a, talk, 1_200)
+        await a.stored(talk, 1_200)
+    async with Stranger.on(system, bob) as b:
         page = await b.ask("sync", token=token, limit=3)
         assert [m["seq"] for m in page["messages"]] == [1_198, 1_199, 1_200]
         assert (page["more"], page["conversations"][0]["head"]) == (False, 1_200)
@@ -468,7 +465,7 @@ async def test_a_token_that_is_none_of_ours_begins_anew(system: Any) -> None:
     talk = direct(ann, fresh("bob"))
     async with Stranger.on(system, ann) as a:
         await a.send(talk, "hi")
-        await stored(a, talk, 1)
+        await a.stored(talk, 1)
         page = await a.ask("sync", token="what is this")
         assert (page["type"], page["reset"], len(page["messages"])) == ("page", True, 1)
 
@@ -480,7 +477,7 @@ async def test_history_goes_both_ways(system: Any) -> None:
     async with Stranger.on(system, ann) as a:
         for _ in range(55):
             await a.send(talk, "x")
-        await stored(a, talk, 55)
+        await a.stored(talk, 55)
         asks: list[tuple[Frame, range, bool]] = [
             ({}, range(55, 5, -1), True),
             ({"limit": 200}, range(55, 0, -1), False),
@@ -553,7 +550,7 @@ async def test_who_is_inside_and_who_is_not(system: Any) -> None:
         assert (await a.send(group, "during"))["seq"] == 4
         assert (await c.ask("group.leave", conversation_id=group))["type"] == "ok"
         assert (await a.send(group, "after"))["seq"] == 6
-        await stored(a, group, 6)
+        await a.stored(group, 6)
 
         pages = [await who.ask("history", conversation_id=group) for who in (b, c)]
         assert [[m["seq"] for m in page["messages"]] for page in pages] == [[6, 5, 4, 3, 2, 1], [5, 4, 3]]
@@ -594,7 +591,7 @@ async def test_a_block_keeps_the_other_from_writing(system: Any) -> None:
         assert (await b.send(talk, "hello?"))["code"] == 1104
         assert (await a.ask("conversation.block", conversation_id=talk, blocked=False))["type"] == "ok"
         assert (await b.send(talk, "hello!"))["seq"] == 3
-        await stored(a, talk, 3)
+        await a.stored(talk, 3)
         assert (await a.ask("conversation.mute", conversation_id=talk, muted=True))["type"] == "ok"
         assert (await a.ask("sync", token=None))["conversations"][0]["muted"] is True
 
@@ -620,22 +617,21 @@ async def test_cursors_are_told_to_the_other_and_to_own_devices(system: Any) -> 
             assert (await other.sees(type="receipt", user_id=bob, read_seq=2))["conversation_id"] == talk
         await b.say("read", conversation_id=talk, seq=1)
         await b.send(talk, "reply")
-        assert await row_of(b, talk, unread=1) == {"read_seq": 2, "unread": 1}
+        await lists(b, talk, {"read_seq": 2, "unread": 1})
         assert (await b.ask("read_all"))["type"] == "ok"
         await a.sees(type="receipt", user_id=bob, read_seq=4)
-        assert await row_of(b, talk, unread=0) == {"read_seq": 4, "unread": 0}
+        await lists(b, talk, {"read_seq": 4, "unread": 0})
         told = [f["read_seq"] for f in a.frames if f["type"] == "receipt" and "read_seq" in f]
         assert told == sorted(told)
 
 
-async def row_of(who: Stranger, conversation_id: str, unread: int) -> Frame:
-    """How far is read, and what is unread, once it is this many."""
-    while True:
-        page = await who.ask("sync", token=None)
-        row = next((r for r in page["conversations"] if r["conversation_id"] == conversation_id), None)
-        if row is not None and row["unread"] == unread:
-            return {name: row[name] for name in ("read_seq", "unread")}
-        await asyncio.sleep(0.1)
+async def lists(who: Stranger, conversation_id: str, shown: Frame) -> None:
+    """Return once a sync lists the conversation like this: a cursor is told before it can be read."""
+    wanted = (shown | {"conversation_id": conversation_id}).items()
+    await until(
+        lambda: who.ask("sync", token=None),
+        lambda page: any(wanted <= row.items() for row in page["conversations"]),
+    )
 
 
 async def test_typing_is_shown_to_the_others(system: Any) -> None:
@@ -660,18 +656,15 @@ async def test_a_pong_shows_what_changed_and_how_far_the_token_is(system: Any) -
         token = (await b.ask("sync", token=None))["token"]
         await a.send(talk, "hi")
         await b.hears(talk, 1)
-        while not (pong := await b.ask("ping"))["heads"]:
-            await asyncio.sleep(0.1)
+        await b.stored(talk, 1)
+        pong = await until(lambda: b.ask("ping"), lambda pong: pong["heads"])
         assert pong["heads"] == {talk: 1}
         assert isinstance(pong["server_time_ms"], int)
-        while (pong := await b.ask("ping"))["heads"]:
-            await asyncio.sleep(0.1)
-        unacked = pong["token"]
+        unacked = (await until(lambda: b.ask("ping"), lambda pong: not pong["heads"]))["token"]
         async with Stranger.on(system, bob, "other") as other:
             assert [m["seq"] for m in (await other.ask("sync", token=unacked))["messages"]] == [1]
-        await b.say("ack", n=b.frames[-1].get("n", 1))
-        while (await b.ask("ping"))["token"] in (token, unacked):
-            await asyncio.sleep(0.1)
+        await b.say("ack", n=1)
+        await until(lambda: b.ask("ping"), lambda pong: pong["token"] not in (token, unacked))
 
 
 # Sessions

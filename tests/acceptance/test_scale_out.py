@@ -31,7 +31,8 @@ from pipeline.topology import STAGES
 from schemas.codec import MESSAGE
 from schemas.codes import CloseCode
 from schemas.tables import HistoryRow
-from tests.acceptance.people import Person, eventually
+from tests.acceptance.patience import eventually
+from tests.acceptance.people import Person
 from tests.acceptance.test_end_to_end import direct, fresh, on_bus
 from tests.conftest import Background, in_background
 

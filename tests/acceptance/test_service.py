@@ -10,10 +10,9 @@ import aiohttp
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from tests.acceptance.caller import Caller
 from tests.acceptance.stranger import Stranger
 from tests.acceptance.test_end_to_end import direct, fresh
-from tests.acceptance.test_protocol import stored
-from tests.acceptance.test_protocol_http import Caller
 
 pytestmark = pytest.mark.acceptance
 
@@ -44,7 +43,7 @@ async def test_a_channel_from_join_to_leave(system: Any, ops: Caller) -> None:
         assert (await b.send(channel, "me too"))["code"] == 1102
         await ops.post("/v1/messages", {**say, "content": {"text": "news"}})
         assert (await b.hears(channel, 4))["content"] == {"text": "news"}
-        assert [m["seq"] for m in (await stored(b, channel, 4))["messages"]] == [4, 3]
+        assert [m["seq"] for m in (await b.stored(channel, 4))["messages"]] == [4, 3]
         assert (await b.ask("channel.leave", conversation_id=channel))["type"] == "ok"
         await ops.post("/v1/messages", {**say, "content": {"text": "after"}})
         await b.ask("ping")
@@ -107,7 +106,7 @@ async def test_the_history_of_a_period(system: Any, ops: Caller) -> None:
     talk = direct(ann, bob)
     async with Stranger.on(system, ann) as a, aiohttp.ClientSession() as http:
         times = [(await a.send(talk, f"{n}"))["sent_at_ms"] for n in range(4)]
-        await stored(a, talk, 4)
+        await a.stored(talk, 4)
         b = Caller(http, system.url, system.token(bob))
         path = f"/v1/conversations/{talk}/messages"
         _, page = await b.get(f"{path}?from={times[1]}&to={times[3]}")
