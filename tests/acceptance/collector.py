@@ -14,7 +14,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-__all__ = ["Collector", "Reported"]
+__all__ = ["Collector", "Reported", "Step"]
+
+Step = tuple[str, str]
+"""The name of a span and the group of consumers that did it, if it was one."""
 
 
 class Reported:
@@ -31,6 +34,10 @@ class Reported:
         self.attributes: dict[str, str | int] = {
             a.key: a.value.string_value or a.value.int_value for a in span.attributes
         }
+
+    @property
+    def step(self) -> Step:
+        return self.name, str(self.attributes.get("messaging.consumer.group.name", ""))
 
 
 class Collector:
@@ -69,14 +76,14 @@ class Collector:
         content = ExportTraceServiceResponse().SerializeToString()
         return web.Response(body=content, content_type="application/x-protobuf")
 
-    def wait_for(self, trace_id: str, names: set[str], timeout_s: float) -> list[Reported]:
-        """The spans of a trace, once it has one of each name; what there is when the time is over."""
+    def wait_for(self, trace_id: str, steps: set[Step], timeout_s: float) -> list[Reported]:
+        """The spans of a trace, once it has one of each step; what there is when the time is over."""
         deadline = time.monotonic() + timeout_s
         with self._changed:
             while True:
                 found = [span for span in self._spans if span.trace_id == trace_id]
                 left_s = deadline - time.monotonic()
-                if names <= {span.name for span in found} or left_s <= 0:
+                if steps <= {span.step for span in found} or left_s <= 0:
                     return found
                 self._changed.wait(left_s)
 

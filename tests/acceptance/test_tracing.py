@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from tests.acceptance.collector import Collector, Reported
+from tests.acceptance.patience import PATIENCE_S
 from tests.conftest import Running
 
 pytestmark = pytest.mark.acceptance
@@ -20,8 +21,14 @@ PATH = [
     "process im.messages",
     "process im.outbound.gw-1",
 ]
-WAIT_S = 30.0
-TRIES = 5
+GROUPS = {
+    "process im.accepted": ["im.sequencing"],
+    "process im.inbound": ["im.moderation"],
+    "process im.messages": ["im.fanout", "im.persistence"],
+}
+STEPS = {(name, group) for name in PATH for group in GROUPS.get(name, [""])}
+"""What each process reports in its own time."""
+TRIES = 20
 
 
 async def post(system: Running, text: str, traceparent: str | None = None) -> None:
@@ -45,7 +52,7 @@ async def post(system: Running, text: str, traceparent: str | None = None) -> No
 async def traced(system: Running, collector: Collector) -> list[Reported]:
     trace_id = secrets.token_hex(16)
     await post(system, "look", f"00-{trace_id}-{secrets.token_hex(8)}-01")
-    return collector.wait_for(trace_id, set(PATH), WAIT_S)
+    return collector.wait_for(trace_id, STEPS, PATIENCE_S)
 
 
 async def test_a_trace_passes_every_stage(system: Running, collector: Collector) -> None:
