@@ -20,6 +20,7 @@ from infra.redis import RedisRouteTable
 from infra.stack.addresses import Address, free_ports
 from infra.stack.probes import http_probe
 from infra.stack.process import ChildProcess, ChildSpec
+from tests.acceptance.patience import until
 from tests.conftest import Running
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="module")]
@@ -30,11 +31,18 @@ GRAPHS = [graph for board in BOARDS for graphs in board.rows.values() for graph 
 
 
 async def targets_of(system: Running) -> list[str]:
-    """Where gateways and workers answer, as they announce it."""
+    """Where the gateway and both workers answer, once they and nobody else announce it.
+
+    Others of an earlier test are announced a little longer than they run.
+    """
     table = RedisRouteTable(system.settings, SystemClock())
     await table.startup()
     try:
-        return [process.address for process in await table.announced()]
+        announced = await until(
+            table.announced,
+            lambda found: sorted(process.role for process in found) == ["gateway", "worker", "worker"],
+        )
+        return [process.address for process in announced]
     finally:
         await table.shutdown()
 

@@ -12,6 +12,7 @@ from infra.ports import Outgoing
 from infra.settings import Settings
 from schemas.ids import new_message_id
 from schemas.topics import outbound_topic
+from tests.acceptance.patience import PATIENCE_S
 
 pytestmark = pytest.mark.acceptance
 
@@ -26,7 +27,8 @@ async def test_a_new_topic_holds_up_no_other(engines: Settings) -> None:
         publisher = Publisher(engines, f"publisher-{number}")
         await publisher.startup()
         try:
-            await asyncio.wait_for(_add_a_topic_under_load(engines, publisher, busy), 10)
+            async with asyncio.timeout(PATIENCE_S):
+                await _add_a_topic_under_load(engines, publisher, busy)
         finally:
             await publisher.shutdown()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from infra.stack.local import LocalStack
 from infra.stack.system import System
 from infra.stack.trial import send_trial_message
 from schemas.errors import Unavailable
+from tests.acceptance.patience import until
 from tests.acceptance.secured import PASSWORDS, Secured
 from tests.authority import Authority
-from tests.conftest import TEST_SECRET, Background, in_background
+from tests.conftest import TEST_SECRET, UNHURRIED, Background, in_background
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
@@ -35,7 +37,8 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Secured:
     """How engines of this module's own are run."""
     folder = tmp_path_factory.mktemp("secured")
-    update = {"data_dir": folder, "auth_secret": SecretStr(TEST_SECRET), "warm_standby": "off"}
+    own = {"data_dir": folder, "auth_secret": SecretStr(TEST_SECRET), "warm_standby": "off"}
+    update = own | UNHURRIED
     return Secured(with_free_ports(load_settings().model_copy(update=update)), folder / "tls")
 
 
@@ -95,14 +98,18 @@ async def may_write(settings: Settings, topic: str) -> bool:
 
 
 async def may_read(settings: Settings, topic: str) -> bool:
+    """Whether a fetch was answered: with records, or with how far the topic goes."""
+    place = TopicPartition(topic, 0)
     consumer = AIOKafkaConsumer(
         **connection(settings), enable_auto_commit=False, auto_offset_reset="earliest"
     )
     await consumer.start()
     try:
-        consumer.assign([TopicPartition(topic, 0)])
+        consumer.assign([place])
         await consumer.seek_to_beginning()
-        await consumer.getmany(timeout_ms=2_000)
+        await until(
+            partial(consumer.getmany, timeout_ms=100), lambda _: consumer.highwater(place) is not None
+        )
     except TopicAuthorizationFailedError:
         return False
     finally:
