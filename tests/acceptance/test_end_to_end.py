@@ -23,7 +23,7 @@ from tests.acceptance.caller import Caller
 from tests.acceptance.patience import eventually, until
 from tests.acceptance.people import Person
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.acceptance
 
 RETURNS_S = 120.0
 """For what was killed to be there again, and to have caught up."""

@@ -16,7 +16,7 @@ from infra.settings import Settings, load_settings
 from infra.stack.addresses import parse_address, with_free_ports
 from infra.stack.environment import child_environment
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.acceptance
 
 READY = "Ctrl-C stops"
 
@@ -49,13 +49,13 @@ class Run:
         """Wait for the end, after a signal if one is given; return the exit code."""
         if number is not None:
             self._process.send_signal(number)
-        rest, _ = self._process.communicate(timeout=60)
+        rest, _ = self._process.communicate(timeout=120)
         self.printed += rest
         return self._process.returncode
 
     @property
     def left_behind(self) -> list[psutil.Process]:
-        _, alive = psutil.wait_procs(self.started, timeout=10)
+        _, alive = psutil.wait_procs(self.started, timeout=30)
         return alive
 
 

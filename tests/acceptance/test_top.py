@@ -22,7 +22,6 @@ NEAR = 0.05
 PATH = ("moderation", "sequencing", "fanout", "persistence")
 
 
-@pytest.mark.timeout(180, func_only=True)
 async def test_figures_are_those_of_the_generator(system: Running, tmp_path: Path) -> None:
     """What each stage handled and the gateway accepted and delivered is within 5 % of what was sent."""
     report = tmp_path / "report.json"

@@ -23,7 +23,7 @@ from schemas.records import Policy, Rule
 from tests.browser.person import Person
 
 WEB = Path(__file__).parents[2] / "gateway" / "web"
-PATIENCE_S = 20.0
+PATIENCE_S = 45.0
 REJECTED = 403
 MODULES_URL = "http://modules.test"
 FLAGS = [
@@ -91,27 +91,30 @@ def run_js(modules_page: Page) -> RunJs:
 
 
 @pytest.fixture
-def forbidden_word(system: System) -> str:
+def forbidden_word(system: System) -> Iterator[str]:
     """A word that the policy in force rejects, here and now."""
     word = "forbiddenword"
-    with ThreadPoolExecutor(1) as pool:  # the thread of a browser test runs Playwright's event loop
-        pool.submit(asyncio.run, _forbid(system.settings, word)).result()
+    rule = Rule("browser-tests", "abuse", "reject", [word])
+    _change_policy(system.settings, lambda rules: [*rules, rule])
     deadline = time.monotonic() + PATIENCE_S
     while _answer_to(system, word) != REJECTED:
         assert time.monotonic() < deadline, "the policy is not in force"
-    return word
+    yield word
+    _change_policy(system.settings, lambda rules: [other for other in rules if other.id != rule.id])
 
 
-async def _forbid(settings: Settings, word: str) -> None:
-    bus = KafkaBus(settings)
-    await bus.startup()
-    try:
-        present = await read_policy(bus)
-        rules = [rule for rule in present.rules if word not in rule.words]
-        rules.append(Rule("browser-tests", "abuse", "reject", [word]))
-        await publish_policy(bus, Policy(present.version + 1, rules))
-    finally:
-        await bus.shutdown()
+def _change_policy(settings: Settings, change: Callable[[list[Rule]], list[Rule]]) -> None:
+    async def publish() -> None:
+        bus = KafkaBus(settings)
+        await bus.startup()
+        try:
+            present = await read_policy(bus)
+            await publish_policy(bus, Policy(present.version + 1, change(present.rules)))
+        finally:
+            await bus.shutdown()
+
+    with ThreadPoolExecutor(1) as pool:  # the thread of a browser test runs Playwright's event loop
+        pool.submit(asyncio.run, publish()).result()
 
 
 def _answer_to(system: System, text: str) -> int:

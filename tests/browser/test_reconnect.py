@@ -84,8 +84,8 @@ def test_a_killed_gateway_loses_and_repeats_nothing(person: MakePerson, system: 
     alice.say(*said[20:])
     system.wait_ready("gw-1")
     for one in (alice, bob):
-        expect(one.texts).to_have_text(said, timeout=45_000)
-        expect(one.banner).to_be_hidden()
+        expect(one.texts).to_have_text(said, timeout=90_000)
+        expect(one.banner).to_be_hidden(timeout=90_000)
     expect(alice.page.get_by_role("img", name=re.compile("Sending|Accepted"))).to_have_count(0)
 
 

@@ -27,7 +27,7 @@ from tests.gateway.path import Path
 __all__ = ["SECRET", "Person", "World", "a_world"]
 
 SECRET = "a-secret-that-is-long-enough-for-hs256"
-WAIT_S = 5.0
+WAIT_S = 20.0
 
 
 class Person:
