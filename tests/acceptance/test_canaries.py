@@ -12,8 +12,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from infra.tokens import mint_token
 from schemas.ids import new_name
+from tests.acceptance.stranger import Stranger
+from tests.acceptance.test_end_to_end import direct, fresh
 from tests.conftest import TEST_SECRET, Running
-from tests.gateway.world import Person
 
 pytestmark = pytest.mark.acceptance
 
@@ -21,38 +22,23 @@ CANARY = "canary-7f3a91"
 OTHER_SECRET = "somebody-elses-secret-that-is-long-enough"
 
 
-async def enter(system: Running, user: str) -> Person:
-    headers = {"Authorization": f"Bearer {system.token(user)}"}
-    socket = await connect(
-        f"{system.ws_url}?device_id={CANARY}-device", additional_headers=headers, proxy=None
-    )
-    person = Person(socket)
-    person.welcome = await person.expect("welcome")
-    return person
-
-
 async def traffic(system: Running) -> None:
     """Messages of every fate: delivered, edited, refused for their rights, their form and their size."""
-    alice, bob = f"alice-{new_name()}", f"bob-{new_name()}"
-    conversation_id = f"d:{alice}:{bob}"
-    writer, reader = await enter(system, alice), await enter(system, bob)
-    await writer.say(conversation_id, f"{CANARY} hello", "m1")
-    seq = (await writer.until("sent"))["seq"]
-    assert CANARY in (await reader.until("deliver"))["messages"][0]["content"]["text"]
-    edit = {"seq": seq, "content": {"text": f"{CANARY} edited"}}
-    await writer.tell(type="edit", client_msg_id="m2", conversation_id=conversation_id, **edit)
-    await writer.until("sent")
-    await writer.say("g:nowhere", f"{CANARY} to nobody", "m3")
-    await writer.until("rejected")
-    await writer.tell(type=CANARY, id=1)
-    await writer.until("error")
-    await writer.socket.send(f'{{"type":"send","content":"{CANARY}')
-    await writer.until("error")
-    await writer.say(conversation_id, CANARY * 5_000, "m4")
-    await writer.until("rejected")
-    await writer.socket.send(f"{CANARY}".encode() + b"\xff")
-    for person in (writer, reader):
-        await person.socket.close()
+    alice, bob = fresh("alice"), fresh("bob")
+    talk, device = direct(alice, bob), f"{CANARY}-device"
+    async with Stranger.on(system, alice, device) as writer, Stranger.on(system, bob, device) as reader:
+        assert (await writer.send(talk, f"{CANARY} hello"))["seq"] == 1
+        assert CANARY in (await reader.hears(talk, 1))["content"]["text"]
+        await writer.stored(talk, 1)
+        edited = await writer.change("edit", talk, 1, content={"text": f"{CANARY} edited"})
+        assert edited["type"] == "sent"
+        assert (await writer.send("g:nowhere", f"{CANARY} to nobody"))["type"] == "rejected"
+        await writer.say(CANARY, id=0)
+        await writer.sees(type="error")
+        await writer.say_raw(f'{{"type":"send","content":"{CANARY}')
+        await writer.sees(type="error")
+        assert (await writer.send(talk, CANARY * 5_000))["type"] == "rejected"
+        await writer.say_raw(f"{CANARY}".encode() + b"\xff")
 
 
 async def strangers(system: Running, tokens: list[str]) -> None:
