@@ -166,8 +166,8 @@ def _rows(message: Message, state: ConversationState, before: list[str]) -> list
 
 
 async def settle(condition: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Return as soon as the condition holds; fails the test after some seconds."""
-    for _ in range(1_000):
+    """Return as soon as the condition holds; fails the test after half a minute."""
+    for _ in range(6_000):
         holds = condition()
         if holds if isinstance(holds, bool) else await holds:
             return

@@ -15,7 +15,7 @@ from websockets.typing import Origin, Subprotocol
 from gateway.connection import MAX_HEAD_BYTES
 from gateway.session import Session, State
 from tests.gateway.path import settle
-from tests.gateway.world import World, a_world
+from tests.gateway.world import World, a_world, connected
 
 UPGRADE = (
     b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -25,7 +25,7 @@ UPGRADE = (
 
 async def refusal(world: World, query: str = "", **more: Any) -> InvalidStatus:
     with pytest.raises(InvalidStatus) as refused:
-        await connect(world.url(query), proxy=None, **more)
+        await connected(world.url(query), **more)
     return refused.value
 
 
