@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from http import HTTPStatus
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from tests.acceptance.patience import PATIENCE_S, until
+from tests.connecting import connected
 from tests.contracts.frames import check_server_frame
 
-__all__ = ["Frame", "Stranger"]
+__all__ = ["Frame", "Stranger", "together"]
 
 Frame = dict[str, Any]
 
@@ -41,7 +41,9 @@ class Stranger:
         """`async with Stranger.on(system, "ann") as ann:` — connected and welcomed."""
         more = "".join(f"&{name}={value}" for name, value in query.items())
         url = f"{system.ws_url}?device_id={device}&platform=desktop{more}"
-        async with await _admitted(url, system.token(user), subprotocol) as socket:
+        headers = {"Authorization": f"Bearer {system.token(user)}"}
+        subprotocols = [Subprotocol(subprotocol)]
+        async with await connected(url, additional_headers=headers, subprotocols=subprotocols) as socket:
             stranger = Stranger(socket, subprotocol)
             stranger.welcome = await stranger.sees(type="welcome")
             yield stranger
@@ -144,18 +146,6 @@ class Stranger:
         self._unseen.append(frame)
 
 
-async def _admitted(url: str, token: str, subprotocol: str) -> ClientConnection:
-    """A connection; a gateway that has no room for a moment (503) is asked again when it says."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            try:
-                return await connect(
-                    url,
-                    additional_headers={"Authorization": f"Bearer {token}"},
-                    subprotocols=[Subprotocol(subprotocol)],
-                    open_timeout=PATIENCE_S,
-                )
-            except InvalidStatus as refused:
-                if refused.response.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
-                    raise
-                await asyncio.sleep(float(refused.response.headers.get("Retry-After", "1")))
+async def together(entered: AsyncExitStack, system: Any, *users: str, **options: Any) -> list[Stranger]:
+    """A connection of each user, until the stack ends."""
+    return [await entered.enter_async_context(Stranger.on(system, user, **options)) for user in users]

@@ -14,8 +14,9 @@ from websockets.typing import Origin, Subprotocol
 
 from gateway.connection import MAX_HEAD_BYTES
 from gateway.session import Session, State
+from tests.connecting import connected
 from tests.gateway.path import settle
-from tests.gateway.world import World, a_world, connected
+from tests.gateway.world import World, a_world
 
 UPGRADE = (
     b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

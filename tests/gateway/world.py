@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 from pydantic import SecretStr
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from gateway.server import GatewayServer
@@ -21,14 +21,14 @@ from infra.memory.limits import MemorySharedLimits
 from infra.memory.routes import MemoryRouteTable
 from infra.settings import Settings
 from infra.tokens import mint_token
+from tests.connecting import connected
 from tests.contracts.frames import check_server_frame
 from tests.gateway.path import Path
 
-__all__ = ["SECRET", "Person", "World", "a_world", "connected"]
+__all__ = ["SECRET", "Person", "World", "a_world"]
 
 SECRET = "a-secret-that-is-long-enough-for-hs256"
 WAIT_S = 20.0
-STOOD_STILL = b"stood still"
 
 
 class Person:
@@ -141,18 +141,6 @@ class World:
         person = Person(socket, subprotocol != "im.v1.msgpack")
         person.welcome = await person.expect("welcome")
         return person
-
-
-async def connected(url: str, **options: Any) -> ClientConnection:
-    """A connection. Raises `InvalidStatus`, but not because this machine had no time for the gateway: who
-    comes right after such a standstill is to ask again."""
-    while True:
-        try:
-            return await connect(url, proxy=None, **options)
-        except InvalidStatus as refused:
-            if STOOD_STILL not in (refused.response.body or b""):
-                raise
-            await asyncio.sleep(float(refused.response.headers["Retry-After"]))
 
 
 @asynccontextmanager
