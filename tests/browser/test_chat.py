@@ -66,7 +66,7 @@ def test_both_talk_and_see_one_order(person: MakePerson) -> None:
         bob.say(f"bob {n}")
     for one in (alice, bob):
         expect(one.texts).to_have_count(20)
-        expect(one.page.get_by_role("img", name="Sending")).to_have_count(0)
+        expect(one.page.get_by_role("img", name=re.compile("Sending|Accepted"))).to_have_count(0)
     expect(bob.texts).to_have_text(alice.texts.all_inner_texts())
     alices = [text for text in bob.texts.all_inner_texts() if text.startswith("alice")]
     assert alices == [f"alice {n}" for n in range(10)]
