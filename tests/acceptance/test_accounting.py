@@ -215,7 +215,7 @@ def test_the_commands_print_lines_for_programs(system: Any) -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
 
