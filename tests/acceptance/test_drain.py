@@ -26,7 +26,7 @@ from tests.conftest import Background, in_background
 REGION = "drain"
 """Other gateways of the same stack take none of these clients."""
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
 OVER_S = 4
 PAIRS = 6

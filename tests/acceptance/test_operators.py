@@ -38,7 +38,7 @@ from tests.acceptance.people import Person
 from tests.builders import an_inbound
 from tests.conftest import TEST_SECRET, UNHURRIED, Background, Running, in_background
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
 MAX_IN_A_ROW = 20
 

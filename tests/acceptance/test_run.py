@@ -16,7 +16,7 @@ from infra.settings import Settings, load_settings
 from infra.stack.addresses import parse_address, with_free_ports
 from infra.stack.environment import child_environment
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
 READY = "Ctrl-C stops"
 

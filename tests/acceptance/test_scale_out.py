@@ -37,7 +37,7 @@ from tests.acceptance.people import Person
 from tests.acceptance.test_end_to_end import direct, fresh, on_bus
 from tests.conftest import Background, in_background
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
 PREFIX = "scale-"
 LEAST = 50
