@@ -35,6 +35,8 @@ class FanoutPlan(msgspec.Struct, frozen=True, gc=False):
     users: Sequence[str]
     joined: Sequence[str] = ()
     left: Sequence[str] = ()
+    author: str = ""
+    """Who asked for a membership event, if he sees it: his answer comes after it."""
     headers: Headers = ()
     """What goes beside its records, so that its trace goes on."""
 
@@ -64,7 +66,8 @@ def plan_fanout(
     joined = [user_id for user_id in after if user_id not in known]
     large = is_large(state, threshold)
     users = (*joined, *left) if large else (*after, *left)
-    return FanoutPlan(state.conversation_id, routing, value, partition, large, users, joined, left)
+    author = event.by if event.by in users else ""
+    return FanoutPlan(state.conversation_id, routing, value, partition, large, users, joined, left, author)
 
 
 def index_entries(plans: Iterable[FanoutPlan]) -> tuple[dict[str, dict[str, int]], dict[str, Head]]:
@@ -92,8 +95,10 @@ def address_small(plan: FanoutPlan, gateways_of: Mapping[str, Sequence[str]]) ->
     for user_id in plan.users:
         for gateway_id in gateways_of.get(user_id, ()):
             users_at.setdefault(gateway_id, []).append(user_id)
-    # The gateway it came through answers the sender with `sent`, whatever the routes say.
-    users_at.setdefault(plan.routing.gateway_id, [])
+    # The gateway it came through answers the sender, whatever the routes say: `sent`, or the event and `ok`.
+    here = users_at.setdefault(plan.routing.gateway_id, [])
+    if plan.author and plan.author not in here:
+        here.append(plan.author)
     return [_outgoing(plan, gateway_id, users, expand=False) for gateway_id, users in users_at.items()]
 
 

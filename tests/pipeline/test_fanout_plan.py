@@ -61,6 +61,17 @@ def test_the_sender_is_answered_even_without_a_route() -> None:
     assert {gateway: out.users for gateway, out in sent.items()} == {"gw-1": [], "gw-2": ["bob"]}
 
 
+def test_who_asked_for_an_event_gets_it_even_without_a_route() -> None:
+    """Before its `ok`, at the gateway it came through; not who may not see it."""
+    left = plan(a_group(), 2, MemberEvent(action="left", by="bob", users=["bob"]))
+    sent = decoded(address_small(left, {"alice": ["gw-1"], "cy": ["gw-2"]}))
+    assert {gateway: out.users for gateway, out in sent.items()} == {"gw-1": ["alice", "bob"], "gw-2": ["cy"]}
+    routed = decoded(address_small(left, {"bob": ["gw-1"]}))
+    assert {gateway: out.users for gateway, out in routed.items()} == {"gw-1": ["bob"]}
+    service = plan(a_group(), 2, MemberEvent(action="removed", by="service", users=["bob"]))
+    assert decoded(address_small(service, {}))["gw-1"].users == []
+
+
 def test_a_large_conversation_is_one_record_a_gateway_without_names() -> None:
     """Above the threshold nobody is named; the gateway expands by itself."""
     large = plan(a_group(), 2, threshold=2)
