@@ -54,10 +54,16 @@ class Conversations:
         self._come_out(message.conversation_id, timeline, now)
 
     def show_synced(self, message: Message, now: float) -> None:
-        """A message of a sync page: pages are in order, so an unknown conversation begins here."""
+        """A message of a sync page: pages are in order, so an unknown conversation begins here.
+
+        But when every conversation was told before, this one was not because its user had just left it: a
+        page since then may show no more than the leave, and where it begins is for the history to say.
+        """
         timeline = self._timeline(message.conversation_id)
         timeline.add(message)
-        if timeline.level is None:
+        if self._complete:
+            self._begin(message.conversation_id, timeline)
+        elif timeline.level is None:
             timeline.level = message.seq - 1
         self._come_out(message.conversation_id, timeline, now)
 

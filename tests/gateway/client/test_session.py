@@ -314,6 +314,26 @@ def test_a_new_group_begins_where_its_user_came_in() -> None:
     assert [message.seq for message in came] == [1, 2, 3]
 
 
+def test_a_group_that_the_list_left_out_is_shown_whole_when_its_leave_comes() -> None:
+    """Its user had left when the list was read; the next sync shows what came after the token: the leave."""
+    world = connected()
+    world.settle()
+    world.session.disconnected(world.now)
+    world.session.receive(A_WELCOME, world.now)
+    world.session.tick(world.now)
+    (sync,) = [frame for frame in world.session.frames_to_send() if isinstance(frame, frames.Sync)]
+    said = [a_said(seq, 1_000 * seq) for seq in (1, 2, 3)]
+    page = frames.Page(messages=said[2:], conversations=[], token="t", more=False, reset=False, re=sync.id)
+    world.session.take_events()
+    world.session.receive(page, world.now)
+    world.session.tick(world.now)
+    (ask,) = [frame for frame in world.session.frames_to_send() if isinstance(frame, frames.History)]
+    answer = frames.HistoryPage(conversation_id="g:team", messages=said[::-1], more=False, re=ask.id)
+    world.session.receive(answer, world.now)
+    came = [e.message.seq for e in world.session.take_events() if isinstance(e, events.MessageNew)]
+    assert came == [1, 2, 3]
+
+
 def restarted(known_ms: int) -> World:
     """A client that goes on from a token, and has everything before this time."""
     world = World()
