@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
+from gateway.holes import newest_up_to_hole, up_to_hole
 from gateway.rights import conversation_state
+from gateway.sync_token import Place
 from gateway.unread import UNREAD_SCAN, count_unread
 from gateway.wire import message_frame
 from infra.ports import HistoryStore
@@ -55,17 +57,19 @@ class ConversationView:
     async def load(
         self,
         user_id: str,
-        conversation_id: str,
+        place: Place,
         since_ms: int | None,
-        after_seq: int | None,
+        target_ms: int,
         limit: int,
         cursors: Mapping[str, Cursor],
     ) -> View | None:
-        """What is new for this user; None if that is nothing.
+        """What is new for this user in the conversation of a place; None if that is nothing.
 
-        `since_ms` None: the newest `limit` messages. `after_seq`: what comes after an earlier page's part.
+        `since_ms` None: the newest `limit` messages. `target_ms`: all before it can be read; of what came
+        later only what has nothing missing before it is shown.
         """
-        newest = await self._newest(conversation_id, since_ms, limit)
+        conversation_id, after_seq = place.conversation_id, place.after_seq
+        newest = await self._newest(conversation_id, since_ms, target_ms, limit)
         if not newest:
             return None
         state = await conversation_state(self._history, conversation_id)
@@ -73,11 +77,12 @@ class ConversationView:
         if member is None or (since_ms is None and not member.inside):
             return None
         if after_seq is not None:
-            rows = await self._history.page(conversation_id, after_seq=after_seq, limit=_FORWARD_ROWS)
+            further = await self._history.page(conversation_id, after_seq=after_seq, limit=_FORWARD_ROWS)
+            rows = list(up_to_hole(further, after_seq, target_ms))
         elif since_ms is not None and len(newest) <= MAX_NEW_MESSAGES:
             rows = [r for r in reversed(newest) if r.sent_at_ms >= since_ms]
         else:
-            rows = newest[limit - 1 :: -1] if len(newest) >= limit else newest[::-1]
+            rows = list(newest[limit - 1 :: -1] if len(newest) >= limit else newest[::-1])
         rows = [r for r in rows if member.saw(r.seq)]
         if not rows and since_ms is not None:
             return None
@@ -85,19 +90,20 @@ class ConversationView:
         row = await self._row(user_id, state, visible, cursors.get(conversation_id, _NO_CURSOR))
         return View(rows, row, visible[0] if visible else None)
 
-    async def _newest(self, conversation_id: str, since_ms: int | None, limit: int) -> list[HistoryRow]:
+    async def _newest(
+        self, conversation_id: str, since_ms: int | None, target_ms: int, limit: int
+    ) -> Sequence[HistoryRow]:
         """Newest first: `limit` messages, or all since the token, but one more than may be sent at most."""
         rows = await self._history.page(conversation_id, limit=limit)
-        size = limit
-        while since_ms is not None and rows and len(rows) <= MAX_NEW_MESSAGES:
+        size, is_all = limit, len(rows) < limit
+        while since_ms is not None and not is_all and len(rows) <= MAX_NEW_MESSAGES:
             if rows[-1].seq == 1 or rows[-1].sent_at_ms < since_ms:
                 break
             size = min(4 * size, MAX_NEW_MESSAGES + 1 - len(rows))
             older = await self._history.page(conversation_id, before_seq=rows[-1].seq, limit=size)
-            if not older:
-                break
             rows += older
-        return rows
+            is_all = len(older) < size
+        return newest_up_to_hole(rows, is_all, target_ms)
 
     async def _row(
         self, user_id: str, state: ConversationState, visible: list[HistoryRow], cursor: Cursor

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Final
 
 import msgspec
 
+from gateway.holes import newest_up_to_hole, up_to_hole
 from gateway.moments import seq_at
 from gateway.requests import check_conversation
 from gateway.rights import conversation_state, readable_after, readable_before, require_reader
@@ -50,10 +51,14 @@ _ALWAYS: Final = Period()
 
 
 class HistoryService:
-    """Answers `history`. A page is bounded in messages and in bytes; `more` says whether another exists."""
+    """Answers `history`. A page is bounded in messages and in bytes; `more` says whether another exists.
 
-    def __init__(self, history: HistoryStore, page_bytes: int) -> None:
+    What is newer than `settled_ms` (everything before it is stored) is shown up to where one is missing.
+    """
+
+    def __init__(self, history: HistoryStore, settled_ms: Callable[[], int], page_bytes: int) -> None:
         self._history = history
+        self._settled_ms = settled_ms
         self._page_bytes = page_bytes
 
     async def page(self, user_id: str, ask: History, text: bool, period: Period = _ALWAYS) -> HistoryPage:
@@ -96,7 +101,10 @@ class HistoryService:
     async def _before(self, user_id: str, ask: History) -> tuple[list[HistoryRow], bool]:
         before = ask.before_seq
         for _ in range(_MAX_JUMPS):
+            rows: Sequence[HistoryRow]
             rows = await self._history.page(ask.conversation_id, before_seq=before, limit=ask.limit)
+            if before is None:
+                rows = newest_up_to_hole(rows, len(rows) < ask.limit, self._settled_ms())
             state = await self._state(ask.conversation_id, user_id)
             seen = _seen(rows, state, user_id)
             if not rows:
@@ -112,7 +120,8 @@ class HistoryService:
     async def _after(self, user_id: str, ask: History) -> tuple[list[HistoryRow], bool]:
         after = ask.after_seq or 0
         for _ in range(_MAX_JUMPS):
-            rows = await self._history.page(ask.conversation_id, after_seq=after, limit=ask.limit + 1)
+            stored = await self._history.page(ask.conversation_id, after_seq=after, limit=ask.limit + 1)
+            rows = up_to_hole(stored, after, self._settled_ms())
             state = await self._state(ask.conversation_id, user_id)
             seen = _seen(rows[: ask.limit], state, user_id)
             if not rows:

@@ -108,7 +108,7 @@ class Parts:
         inbox = InboxReader(routes, history, clock)
         self.presence.table_lost = inbox.forget_losses
         self.sync = SyncService(routes, inbox, ConversationView(history), clock, partitions, page_bytes)
-        self.pages = HistoryService(history, page_bytes)
+        self.pages = HistoryService(history, lambda: self._pulse.consumed_ms, page_bytes)
         services = Services(
             self.uplink,
             self._pulse,

@@ -110,8 +110,8 @@ class SyncService:
         cursors = await self._view.cursors(user_id) if batch else {}
         views = await asyncio.gather(
             *(
-                self._view.load(user_id, p.conversation_id, paging.since_ms, p.after_seq, limit, cursors)
-                for p in batch
+                self._view.load(user_id, place, paging.since_ms, paging.target_ms, limit, cursors)
+                for place in batch
             )
         )
         return batch, views

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
@@ -31,6 +31,9 @@ def an_event(conversation_id: str, seq: int, content: str, kind: Any = "member")
     ]
 
 
+ALL_STORED_MS: Final = 1 << 50
+
+
 async def a_history(page_bytes: int = 1 << 20) -> HistoryService:
     """A direct conversation of 30, and a group where bob was in from 5 to 10, and since 20 again."""
     store = MemoryHistory()
@@ -41,7 +44,7 @@ async def a_history(page_bytes: int = 1 << 20) -> HistoryService:
     for seq, action in ((5, "joined"), (10, "removed"), (20, "joined")):
         rows += an_event("g:t", seq, f'{{"action":"{action}","by":"alice","users":["bob"]}}')
     await store.write(rows)
-    return HistoryService(store, page_bytes)
+    return HistoryService(store, lambda: ALL_STORED_MS, page_bytes)
 
 
 async def seqs(
@@ -98,6 +101,23 @@ async def test_a_page_is_bounded_in_bytes() -> None:
     assert await seqs(service, "alice", "d:alice:bob", limit=10) == ([30, 29], True)
     tiny = await a_history(page_bytes=1)
     assert await seqs(tiny, "alice", "d:alice:bob", limit=10) == ([30], True)
+
+
+async def test_what_stands_behind_a_message_that_is_not_stored_yet_waits_for_it() -> None:
+    """In the newest page and forwards; a page before something that is known shows what there is."""
+    store = MemoryHistory()
+    await store.write([BucketRow("d:alice:bob", 0, 1, 1_001)])
+    await store.write([a_message("d:alice:bob", seq) for seq in (2, 3, 5, 6)])
+    settled_ms = 0
+    service = HistoryService(store, lambda: settled_ms, 1 << 20)
+    assert await seqs(service, "alice", "d:alice:bob") == ([], False)
+    assert await seqs(service, "alice", "d:alice:bob", after_seq=1) == ([2, 3], False)
+    assert await seqs(service, "alice", "d:alice:bob", after_seq=3) == ([], False)
+    assert await seqs(service, "alice", "d:alice:bob", before_seq=6) == ([5, 3, 2], True)
+    settled_ms = 1_003  # nothing from before the third can come any more
+    assert await seqs(service, "alice", "d:alice:bob") == ([3, 2], True)
+    settled_ms = 1_007
+    assert await seqs(service, "alice", "d:alice:bob") == ([6, 5, 3, 2], True)
 
 
 # Times (a message with seq n was sent at 1,000 + n)

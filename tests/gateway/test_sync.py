@@ -15,9 +15,11 @@ from infra.clock import ManualClock
 from infra.memory.bus import MemoryBus
 from infra.memory.history import MemoryHistory
 from infra.memory.routes import MemoryRouteTable
+from infra.ports import Head
 from schemas.frames import Page, Sync
 from schemas.ids import direct_conversation
 from schemas.records import Receipt
+from schemas.tables import BucketRow, MessageRow
 from tests.builders import an_inbound
 from tests.gateway.path import Path
 
@@ -194,6 +196,23 @@ async def test_a_group_is_seen_from_the_join_to_the_leave() -> None:
     assert fresh[0].conversations == []
     (mine,), _ = await story.all_pages("alice", None)
     assert (mine.conversations[0].name, mine.conversations[0].members) == ("T", 1)
+
+
+async def test_what_stands_behind_a_message_that_is_not_stored_yet_waits_for_it() -> None:
+    """The token does not cover it; and it does not wait for what can no longer come."""
+    story, here, now_ms = Story(), "d:alice:bob", ManualClock().now_ms()
+    first, second = (
+        MessageRow(here, seq, f"id{seq}", "bob", f"m{seq}", "text", "{}", now_ms, 0, []) for seq in (1, 2)
+    )
+    await story.history.write([BucketRow(here, 0, 1, now_ms), second])
+    await story.routes.index({"alice": {here: now_ms}}, {here: Head(2, now_ms)})
+    (page,), token = await story.all_pages("alice", None)
+    assert (page.messages, page.conversations) == ([], [])
+    story.clock.advance(1)
+    await story.path.mark()
+    assert seqs([await story.page("alice", token)]) == {here: [2]}
+    await story.history.write([first])
+    assert seqs([await story.page("alice", token)]) == {here: [1, 2]}
 
 
 async def test_a_lost_index_is_rebuilt_from_the_history() -> None:
