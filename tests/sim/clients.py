@@ -54,6 +54,9 @@ class Device:
         self.read_up_to: dict[str, int] = {}
         self.cursors: dict[tuple[str, str], tuple[int, int]] = {}
         """(conversation, user) → the delivered and read cursors it was told of in this life."""
+        self.listed_ms = 0
+        """A life that began with nothing was told of every conversation its user was in then, and of what
+        came later; 0, if this one went on from a token."""
         self.faults: list[str] = []
         self.asking: dict[int, Callable[[Reply | None], None]] = {}
         self.stopped = False
@@ -72,6 +75,8 @@ class Device:
         self._timer: Call | None = None
         self._welcome_by: Call | None = None
         self._newest_n = 0
+        self._is_new = token is None
+        self.listed_ms = 0
         for lives in self.shown.values():
             lives.append([])
         self.asking.clear()
@@ -191,6 +196,9 @@ class Device:
                 if frame.n > self._newest_n + 1:
                     self.faults.append(f"delivery {frame.n} came after {self._newest_n}")
                 self._newest_n = max(self._newest_n, frame.n)
+            case frames.Page() if self._is_new and not frame.more:
+                self._is_new = False
+                self.listed_ms = frame.until_ms
             case frames.Sent():
                 self.places.setdefault(frame.client_msg_id, set()).add(frame.seq)
             case _:

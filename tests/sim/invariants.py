@@ -49,6 +49,12 @@ class Truth:
         member = self.states[conversation_id].members.get(user)
         return [m.seq for m in self.messages[conversation_id] if member is not None and member.saw(m.seq)]
 
+    def left_before(self, user: str, conversation_id: str, time_ms: int) -> bool:
+        """Whether this user was in this conversation, and left it for good before this time."""
+        member = self.states[conversation_id].members.get(user)
+        left = member.left if member is not None else 0
+        return left > 0 and self.messages[conversation_id][left - 1].sent_at_ms < time_ms
+
 
 def find_unfinished(world: World) -> list[str]:
     """What has not come to its end yet; nothing, when everybody has everything."""
@@ -66,6 +72,10 @@ def find_unfinished(world: World) -> list[str]:
 
 
 def _missing(device: Device, truth: Truth, conversation_id: str) -> set[int]:
+    """What was to come out and did not. An application that begins with nothing asks for the conversations
+    its user is in; what he had left before belongs to none of them, whatever an earlier life had seen."""
+    if truth.left_before(device.user, conversation_id, device.listed_ms):
+        return set()
     shown = {seq for life in device.shown.get(conversation_id, ()) for seq in life}
     return set(truth.visible(device.user, conversation_id)) - shown
 
