@@ -60,10 +60,12 @@ class Timeline:
         return self.level is not None
 
     def begin_after(self, known_ms: int) -> None:
-        """Begin, if it has not yet, with the first held message that was not sent before this time."""
+        """Begin, if it has not yet, with the first held message that was not sent before this time; those
+        that were came out in an earlier run, and this user may have left with the last of them."""
         if self.level is None and self._held:
             known = [seq for seq, message in self._held.items() if message.sent_at_ms < known_ms]
             self.level = max(known, default=min(self._held) - 1)
+            self.outside = bool(known) and self._left_by(self._held[self.level])
             self._held = {seq: message for seq, message in self._held.items() if seq > self.level}
 
     def looked_up(self) -> None:

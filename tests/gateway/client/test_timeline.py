@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,3 +53,17 @@ def test_a_told_head_is_a_hole_at_the_end() -> None:
     timeline.level = 3
     timeline.know_head(5)
     assert timeline.hole == (4, 5)
+
+
+def test_who_had_left_before_this_run_is_outside() -> None:
+    """What an earlier run has seen ends with the leave: what is said there now is no hole for him."""
+    left = msgspec.structs.replace(
+        a_message(2), kind="member", content={"action": "left", "users": ["alice"]}
+    )
+    for newest, is_outside in ((left, True), (a_message(2), False)):
+        timeline = Timeline("alice")
+        timeline.know_head(3)
+        for message in (a_message(1), newest):
+            timeline.add(message)
+        timeline.begin_after(known_ms=10)
+        assert (timeline.level, timeline.take(), timeline.outside) == (2, [], is_outside)
