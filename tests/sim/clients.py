@@ -55,8 +55,8 @@ class Device:
         self.cursors: dict[tuple[str, str], tuple[int, int]] = {}
         """(conversation, user) → the delivered and read cursors it was told of in this life."""
         self.listed_ms = 0
-        """A life that began with nothing was told of every conversation its user was in then, and of what
-        came later; 0, if this one went on from a token."""
+        """The last life that began with nothing was told of every conversation its user was in then, and of
+        what came later; so were those that went on from its token. 0 until then."""
         self.faults: list[str] = []
         self.asking: dict[int, Callable[[Reply | None], None]] = {}
         self.stopped = False
@@ -76,7 +76,7 @@ class Device:
         self._welcome_by: Call | None = None
         self._newest_n = 0
         self._is_new = token is None
-        self.listed_ms = 0
+        self.listed_ms = 0 if self._is_new else self.listed_ms
         for lives in self.shown.values():
             lives.append([])
         self.asking.clear()
