@@ -7,7 +7,7 @@ testing): where everything breaks all the time, nothing ever gets far enough to 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from random import Random
 from typing import Final, Literal
 
@@ -46,15 +46,18 @@ _WEIGHTS: Final[dict[SeamFault, int]] = {
 
 
 class FaultPlan:
-    """Draws faults until `heal`; counts what happened as "kind" and "kind at seam"."""
+    """Draws faults until `heal`; counts what happened as "kind" and "kind at seam".
 
-    def __init__(self, rng: Random) -> None:
+    `only`: nothing but these kinds, in every seed and often.
+    """
+
+    def __init__(self, rng: Random, only: Collection[str] = ()) -> None:
         self._rng = rng
         self.happened: Counter[str] = Counter()
-        self._rate = rng.choice((0.0, 0.004, 0.012, 0.03))
-        kinds = [kind for kind in SEAM_FAULTS if rng.random() < 0.6]
+        self._rate = rng.choice((0.0, 0.004, 0.012, 0.03)) if not only else 0.03
+        kinds = [kind for kind in SEAM_FAULTS if (kind in only if only else rng.random() < 0.6)]
         self._by_seam = {seam: _allowed(kinds, seam) for seam in SEAMS}
-        self.events = [event for event in EVENTS if rng.random() < 0.5]
+        self.events = [event for event in EVENTS if (event in only if only else rng.random() < 0.5)]
         self.events_count = rng.choice((0, 1, 2, 3, 5, 8)) if self.events else 0
 
     def at_seam(self, seam: str) -> SeamFault | None:

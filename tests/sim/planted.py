@@ -13,12 +13,16 @@ from gateway.client.timeline import Timeline
 from gateway.downlink import Downlink
 from gateway.uplink import Uplink
 from infra.memory.routes import MemoryRouteTable
+from infra.ports import Outgoing
 from pipeline.dedupe import Dedupe
 from pipeline.fanout import agent as fanout
+from pipeline.moderation.agent import Effects, Moderation
 from pipeline.sequencing.agent import Sequencing
-from pipeline.tenure import Tenure
+from schemas.codec import DECISION
 from schemas.codes import Code
-from schemas.errors import Refused, Unavailable
+from schemas.errors import Fenced, Refused, Unavailable
+from schemas.topics import MODERATION
+from tests.sim.faults import Event
 from tests.sim.world import Outcome, play
 
 __all__ = ["PLANTED", "first_seed_that_sees"]
@@ -31,7 +35,8 @@ def first_seed_that_sees(bug: str, first: int, count: int) -> int | None:
     """The first seed at which a promise is broken with this bug in; None: none of these sees it."""
     with _planted(PLANTED[bug]()):
         for seed in range(first, first + count):
-            outcome: Outcome = play(seed, commits_early=bug == "commit before the effect")
+            early = bug == "commit before the effect"
+            outcome: Outcome = play(seed, commits_early=early, only=_ONLY.get(bug, ()))
             if outcome.violations:
                 return seed
     return None
@@ -84,8 +89,23 @@ def _window_drops_one() -> _Replaced:
 
 
 def _zombie_decides() -> _Replaced:
-    """A worker that was stopped and replaced goes on as if nothing had happened."""
-    return [(Tenure, "check", lambda _self: None)]
+    """A worker that was stopped and replaced goes on, and rejects everything: it has lost its state."""
+    right = Moderation.perform
+
+    async def perform(self: Any, effects: Any) -> None:
+        try:
+            effects.tenure.check()
+        except Fenced:
+            decisions = [record for record in effects.records if record.topic == MODERATION]
+            effects = Effects(None, {}, [_rejecting(record) for record in decisions])
+        await right(self, effects)
+
+    return [(Moderation, "perform", perform)]
+
+
+def _rejecting(record: Outgoing) -> Outgoing:
+    decision = msgspec.structs.replace(DECISION.decode(record.value), verdict="reject")
+    return msgspec.structs.replace(record, value=DECISION.encode(decision))
 
 
 def _accepted_too_early() -> _Replaced:
@@ -156,3 +176,5 @@ PLANTED: Final[dict[str, Plant]] = {
     "unknown taken for refused": _unsure_is_refused,
     "a zombie that decides": _zombie_decides,
 }
+_ONLY: Final[dict[str, tuple[Event, ...]]] = {"a zombie that decides": ("pause worker",)}
+"""Bugs that need one fault, and are too rare to be seen soon among all the others: only that one happens."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -58,23 +58,24 @@ class Outcome:
     trace: list[str] = field(default_factory=list)
 
 
-def play(seed: int, trace: bool = False, commits_early: bool = False) -> Outcome:
-    """Run a seed. The same seed gives the same outcome, and the same trace, in any process."""
+def play(seed: int, trace: bool = False, commits_early: bool = False, only: Collection[str] = ()) -> Outcome:
+    """Run a seed, with `only` these faults if there are any. The same seed gives the same outcome, and the
+    same trace, in any process."""
     with _seeded_names(seed):
-        return World(seed, trace, commits_early).run()
+        return World(seed, trace, commits_early, only).run()
 
 
 class World:
     """Engines, processes, people, and the hand that breaks them."""
 
-    def __init__(self, seed: int, trace: bool, commits_early: bool) -> None:
+    def __init__(self, seed: int, trace: bool, commits_early: bool, only: Collection[str]) -> None:
         self.seed = seed
         self.rng = Random(seed)
         self.loop = SimLoop()
         self.clock = SimClock(self.loop)
         self.context = contextvars.Context()
         """Nobody's: engines, wires and supervisors outlive every process."""
-        self.plan = FaultPlan(self.rng)
+        self.plan = FaultPlan(self.rng, only)
         self.settings = _settings()
         self.away: set[str] = set()
         self.commits_early = commits_early
