@@ -28,6 +28,11 @@ class _User:
         if self.complete_from_ms is not None:
             self.complete_from_ms = max(self.complete_from_ms, trimmed_to_ms)
 
+    def changed_since(self, since_ms: int) -> dict[str, int]:
+        """Entries from this time on, newest first. Nothing raises that of somebody who has left."""
+        newest, _ = trim_inbox(self.changed)
+        return {name: at_ms for name, at_ms in newest.items() if at_ms >= since_ms}
+
     def stored(self) -> list[str]:
         return [serialize_route(route) for route in self.routes.values()]
 
@@ -169,8 +174,7 @@ class MemoryRouteTable:
 
     async def inbox(self, user_id: str, since_ms: int) -> Inbox:
         user = self._users[user_id]
-        newest, _ = trim_inbox(user.changed)
-        changed = {name: at_ms for name, at_ms in newest.items() if at_ms >= since_ms}
+        changed = user.changed_since(since_ms)
         complete = user.complete_from_ms is not None and user.complete_from_ms <= max(since_ms, 0)
         return Inbox(complete, changed, sorted(user.large))
 
@@ -183,7 +187,11 @@ class MemoryRouteTable:
 
     async def pulse(self, users: Sequence[tuple[str, int]]) -> list[dict[str, int]]:
         return [
-            newest_heads({*self._users[user_id].changed, *self._users[user_id].large}, self._heads, since_ms)
+            newest_heads(
+                {*self._users[user_id].changed_since(since_ms), *self._users[user_id].large},
+                self._heads,
+                since_ms,
+            )
             for user_id, since_ms in users
         ]
 

@@ -303,6 +303,16 @@ async def check_a_pulse_tells_the_heads_of_what_changed(table: RouteTable, elaps
     assert answers == [{new: 7, loud: 9}, {}, {old: 3}, {new: 7, loud: 9}]
 
 
+async def check_a_pulse_tells_nothing_of_what_is_said_after_a_leave(
+    table: RouteTable, elapse: Elapse
+) -> None:
+    left, stayed, conversation_id = a_name("u"), a_name("u"), f"g:{a_name('c')}"
+    leave = {conversation_id: Head(2, 10)}
+    await table.index({left: {conversation_id: 10}, stayed: {conversation_id: 10}}, leave)
+    await table.index({stayed: {conversation_id: 30}}, {conversation_id: Head(3, 30)})
+    assert await table.pulse([(left, 20), (stayed, 20)]) == [{}, {conversation_id: 3}]
+
+
 async def check_a_pulse_is_bounded_to_the_newest(table: RouteTable, elapse: Elapse) -> None:
     user_id = a_name("u")
     names = [f"g:{a_name('c')}" for _ in range(MAX_PULSE + 5)]
