@@ -383,8 +383,9 @@ class HistoryStore(Protocol):
         """Every conversation the user is or was in."""
         ...
 
-    async def cursors(self, user_id: str) -> dict[str, Cursor]:
-        """The user's cursors by conversation."""
+    async def cursors(self, user_id: str, conversation_ids: Sequence[str] | None = None) -> dict[str, Cursor]:
+        """The user's cursors by conversation; of these conversations only, unless it is None. Where nothing
+        was ever moved or muted, there is none."""
         ...
 
     async def move_cursors(self, receipts: Sequence[Receipt]) -> None:

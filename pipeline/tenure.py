@@ -29,7 +29,12 @@ class Tenure:
         """The coordinator has answered what it was asked at this time (monotonic seconds)."""
         self._until = max(self._until, asked_at + self._session_timeout_s)
 
+    @property
+    def holds(self) -> bool:
+        """Whether the partitions are still this process's for sure."""
+        return self.clock.monotonic() <= self._until
+
     def check(self) -> None:
         """Raises `Fenced` if the partitions may be somebody else's by now."""
-        if self.clock.monotonic() > self._until:
+        if not self.holds:
             raise Fenced("not heard of for longer than the session: another may own the partition")

@@ -91,8 +91,11 @@ class CassandraHistory:
         rows = await self._session.rows("conversations", user_id)
         return [Membership(name, joined, left or 0) for name, joined, left in rows if joined is not None]
 
-    async def cursors(self, user_id: str) -> dict[str, Cursor]:
-        rows = await self._session.rows("cursors", user_id)
+    async def cursors(self, user_id: str, conversation_ids: Sequence[str] | None = None) -> dict[str, Cursor]:
+        if conversation_ids is None:
+            rows = await self._session.rows("cursors", user_id)
+        else:
+            rows = await self._session.rows("cursors_in", user_id, list(conversation_ids))
         return {name: Cursor(read or 0, sent or 0, bool(muted)) for name, read, sent, muted in rows}
 
     async def move_cursors(self, receipts: Sequence[Receipt]) -> None:

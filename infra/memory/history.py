@@ -114,8 +114,10 @@ class MemoryHistory:
         stays = {name: cells.values() for name, cells in self._memberships[user_id].items()}
         return [Membership(name, **stays[name]) for name in sorted(stays) if "joined_seq" in stays[name]]
 
-    async def cursors(self, user_id: str) -> dict[str, Cursor]:
-        return {name: Cursor(**cells.values()) for name, cells in self._cursors[user_id].items()}
+    async def cursors(self, user_id: str, conversation_ids: Sequence[str] | None = None) -> dict[str, Cursor]:
+        rows = self._cursors[user_id]
+        names = rows if conversation_ids is None else [name for name in conversation_ids if name in rows]
+        return {name: Cursor(**rows[name].values()) for name in names}
 
     async def move_cursors(self, receipts: Sequence[Receipt]) -> None:
         for receipt in receipts:

@@ -9,24 +9,27 @@ from typing import Final
 import msgspec
 from prometheus_client import Counter
 
-from infra.clock import Clock
 from infra.ports import Bus, HistoryStore, Outgoing, Record, Route, RouteTable
 from infra.settings import Settings
 from pipeline.batch import Batch
 from pipeline.receipts.audience import Audience
 from pipeline.receipts.cursors import Cursors
+from pipeline.states import look_up
+from pipeline.tenure import Tenure
 from schemas.codec import OUTBOUND, RECEIPT
 from schemas.errors import BadInput, ImError, Undecodable
 from schemas.frames import JSON
 from schemas.frames import Receipt as ReceiptFrame
 from schemas.ids import conversation_kind, is_name
 from schemas.records import Outbound, Receipt
+from schemas.tables import Cursor
 from schemas.topics import outbound_topic
 
 __all__ = ["Effects", "Notice", "Receipts", "address", "read_receipt"]
 
 _DROPPED = Counter("im_receipts_dropped_total", "Cursors that somebody who is no member tried to move.")
 _MAX_SEQ: Final = 2**53
+_AT_START: Final = Cursor()
 
 
 class Notice(msgspec.Struct, frozen=True, gc=False):
@@ -41,7 +44,7 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
 class Effects:
     """What a batch comes to: cursors to store, and who hears of them."""
 
-    began_at: float
+    tenure: Tenure | None
     moved: list[Receipt] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
 
@@ -57,19 +60,16 @@ class _Partition:
 class Receipts:
     """`pipeline.batch.Stage`: merges cursors, stores them, and tells the others of small conversations.
 
-    A cursor only rises, so order and repeats do not matter. Frames are ephemeral: who misses one
-    finds the cursor in the next page of a sync. A worker that was paused for longer than its session tells
-    nobody of what it had begun: another may have told of more meanwhile.
+    A cursor only rises, so order and repeats do not matter, and what is told of it does not fall either:
+    who takes a partition over looks up what is stored before he tells of a cursor for the first time.
+    Frames are ephemeral: who misses one finds the cursor in the next page of a sync. A worker that its group
+    has not heard of for a session tells nobody of what it had begun: another may have told of more.
     """
 
     name = "receipts"
 
-    def __init__(
-        self, settings: Settings, bus: Bus, history: HistoryStore, routes: RouteTable, clock: Clock
-    ) -> None:
+    def __init__(self, settings: Settings, bus: Bus, history: HistoryStore, routes: RouteTable) -> None:
         self._max_members = settings.receipts_max_members
-        self._pause_limit_s = settings.session_timeout_s
-        self._clock = clock
         self._bus = bus
         self._history = history
         self._routes = routes
@@ -91,6 +91,17 @@ class Receipts:
             here.receipts = [read_receipt(record) for record in batch.records]
         receipts = [receipt for receipt in here.receipts if isinstance(receipt, Receipt)]
         await here.audience.load(receipts, batch.began_at)
+        await self._know(here, receipts)
+
+    async def _know(self, here: _Partition, receipts: Sequence[Receipt]) -> None:
+        """Look up the cursors that are not known yet: one query for each user."""
+        wanted = here.cursors.unknown(r for r in receipts if here.audience.listeners(r) is not None)
+        if not wanted:
+            return
+        stored = await look_up(wanted, lambda user_id: self._history.cursors(user_id, wanted[user_id]))
+        for user_id, conversation_ids in wanted.items():
+            for conversation_id in conversation_ids:
+                here.cursors.know(user_id, conversation_id, stored[user_id].get(conversation_id, _AT_START))
 
     def plan(self, batch: Batch) -> Effects:
         here = self._partitions[batch.partition]
@@ -103,7 +114,7 @@ class Receipts:
             else:
                 own.append(receipt)
         here.batch = None
-        effects = Effects(batch.began_at, here.cursors.raised(own))
+        effects = Effects(batch.tenure, here.cursors.raised(own))
         for receipt in effects.moved:
             effects.notices += _notices(receipt, here.audience.listeners(receipt) or ())
         return effects
@@ -114,7 +125,7 @@ class Receipts:
         await self._history.move_cursors(effects.moved)
         users = dict.fromkeys(user_id for notice in effects.notices for user_id in notice.users)
         routes = await self._routes.routes_of(list(users))
-        if self._clock.monotonic() - effects.began_at <= self._pause_limit_s:
+        if effects.tenure is None or effects.tenure.holds:
             await self._bus.publish(address(effects.notices, routes))
 
 

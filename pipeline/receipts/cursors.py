@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from schemas.records import Receipt
+from schemas.tables import Cursor
 
 __all__ = ["Cursors", "merge"]
 
@@ -32,11 +33,30 @@ def _higher(old: Receipt, new: Receipt) -> Receipt:
 
 
 class Cursors:
-    """The cursors that were told on lately. Forgetting one only means that it may be told again."""
+    """The cursors that were told on lately, by this worker or the one before it.
+
+    What is not known here is looked up first (`unknown`, `know`): without that, a worker that takes over
+    would repeat lower cursors than those that were told.
+    """
 
     def __init__(self, limit: int = 100_000) -> None:
         self._limit = limit
         self._highest: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def unknown(self, receipts: Iterable[Receipt]) -> dict[str, list[str]]:
+        """User → the conversations of these receipts whose stored cursors are to be made known."""
+        wanted: dict[str, dict[str, None]] = {}
+        for receipt in receipts:
+            if (receipt.conversation_id, receipt.user_id) not in self._highest:
+                wanted.setdefault(receipt.user_id, {})[receipt.conversation_id] = None
+        return {user_id: list(conversation_ids) for user_id, conversation_ids in wanted.items()}
+
+    def know(self, user_id: str, conversation_id: str, stored: Cursor) -> None:
+        """What is stored may have been told, up to and with it: nothing lower is told from now on.
+
+        The stored height itself is: whoever stored it may have ended before he told anybody.
+        """
+        self._highest.setdefault((conversation_id, user_id), (stored.delivered_seq - 1, stored.read_seq - 1))
 
     def raised(self, receipts: Iterable[Receipt]) -> list[Receipt]:
         """Merge these and keep what rises above all before; -1 stands where one of two cursors does not."""

@@ -180,6 +180,13 @@ async def check_cursors_only_rise(store: HistoryStore) -> None:
     assert await store.cursors(user_id) == {conversation_id: Cursor(3, 5)}
 
 
+async def check_cursors_of_some_conversations(store: HistoryStore) -> None:
+    user_id, one, two, three = new_name(), a_conversation(), a_conversation(), a_conversation()
+    await store.move_cursors([Receipt(name, user_id, 5, -1, "s", 1) for name in (one, two)])
+    assert await store.cursors(user_id, [one, three]) == {one: Cursor(0, 5)}
+    assert await store.cursors(user_id, []) == {}
+
+
 async def check_the_latest_mute_counts(store: HistoryStore) -> None:
     user_id, conversation_id = new_name(), a_conversation()
     await store.mute(user_id, conversation_id, True, 20)

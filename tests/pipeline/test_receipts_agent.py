@@ -14,6 +14,7 @@ from infra.ports import Outgoing, Route
 from infra.settings import Settings
 from pipeline.batch import Batch
 from pipeline.receipts.agent import Receipts
+from pipeline.tenure import Tenure
 from schemas.codec import OUTBOUND, RECEIPT
 from schemas.frames import JSON
 from schemas.frames import Receipt as ReceiptFrame
@@ -31,8 +32,19 @@ class World:
         self.bus = MemoryBus(1, self.clock)
         self.history = MemoryHistory()
         self.routes = MemoryRouteTable(self.clock)
-        self.stage = Receipts(SETTINGS, self.bus, self.history, self.routes, self.clock)
+        self.stage = self.a_worker()
+        self.tenure = Tenure(self.clock, SETTINGS.session_timeout_s)
+        self.tenure.prove(self.clock.monotonic())
         self._read = 0
+
+    def a_worker(self) -> Receipts:
+        return Receipts(SETTINGS, self.bus, self.history, self.routes)
+
+    async def take_over(self) -> None:
+        """Another worker owns the partition from now on."""
+        self.stage = self.a_worker()
+        await self.stage.startup()
+        await self.stage.assign(0, self._read)
 
     async def connect(self, user: str, gateway_id: str, device: str = "phone") -> None:
         await self.routes.renew_lease(gateway_id, "boot", 60)
@@ -46,7 +58,7 @@ class World:
         """Take what was said; `pause_s`: how long the worker then stands still."""
         records = self.bus.records("im.receipts", 0, self._read)
         self._read += len(records)
-        batch = Batch("im.receipts", 0, records, self.clock.monotonic())
+        batch = Batch("im.receipts", 0, records, self.clock.monotonic(), tenure=self.tenure)
         await self.stage.load(batch)
         effects = self.stage.plan(batch)
         self.clock.advance(pause_s)
@@ -163,6 +175,22 @@ async def test_a_worker_that_slept_tells_nobody(world: World) -> None:
     await world.run(pause_s=SETTINGS.session_timeout_s + 1)
     assert world.outbounds("gw-1") == []
     assert await world.history.cursors("bob") == {"d:alice:bob": Cursor(0, 4)}
+    world.tenure.prove(world.clock.monotonic())
     await world.say(a_receipt(delivered=5))
     await world.run()
     assert [told[2]["delivered"] for told in world.outbounds("gw-1")] == [5]
+
+
+async def test_who_takes_over_tells_nothing_lower_than_what_was_told(world: World) -> None:
+    """Receipts whose offset was not committed come again, one at a time; the last of them is told again."""
+    await world.connect("alice", "gw-1")
+    await world.connect("bob", "gw-2", "laptop")
+    await world.say(a_receipt(delivered=4, read=2), a_receipt(delivered=9, read=7))
+    await world.run()
+    await world.take_over()
+    for delivered, read in ((4, 2), (9, 7), (8, 8)):
+        await world.say(a_receipt(delivered=delivered, read=read))
+        await world.run()
+    told = [(frame["delivered"], frame["read"]) for _, _, frame in world.outbounds("gw-1")]
+    assert told == [(9, 7), (9, 7), (None, 8)]
+    assert [frame["read"] for _, _, frame in world.outbounds("gw-2")] == [7, 7, 8]
