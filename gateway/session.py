@@ -218,9 +218,7 @@ class Session:
 
     def accepted(self, client_msg_id: str, at_ms: int) -> None:
         """The log has it."""
-        accepted = self.waiting.accepted(client_msg_id, at_ms)
-        if accepted is not None:
-            self.send(accepted)
+        self._tell(self.waiting.accepted(client_msg_id, at_ms))
 
     def refused(self, client_msg_id: str, conversation_id: str, refused: Refused) -> None:
         """The log did not take it, for sure."""
@@ -232,11 +230,15 @@ class Session:
         self.answer_sent(sent_frame(message))
 
     def answer_sent(self, sent: Sent) -> None:
-        self.send(self.waiting.sent(sent))
+        self._tell(self.waiting.sent(sent))
 
     def rejected(self, rejected: Rejected) -> None:
         """A send or request of this session is refused, by the gateway or by moderation."""
-        self.send(self.waiting.rejected(rejected))
+        self._tell(self.waiting.rejected(rejected))
+
+    def _tell(self, answer: ServerFrame | None) -> None:
+        if answer is not None:
+            self.send(answer)
 
     # To the client
 

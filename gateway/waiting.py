@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 import msgspec
@@ -12,6 +13,8 @@ __all__ = ["MAX_WAITING", "Waiting"]
 
 MAX_WAITING: Final = 4_096
 """Requests of one session whose place in the order is awaited; above it 1302."""
+_ANSWERED: Final = 64
+"""Requests of one session whose answers are known to be repeats."""
 
 
 class _Ask(msgspec.Struct, frozen=True, gc=False):
@@ -24,16 +27,18 @@ class _Ask(msgspec.Struct, frozen=True, gc=False):
 class Waiting:
     """Turns what the log and the pipeline say into the frames the client waits for.
 
-    Only sends with an `id` and requests are remembered; for the others, and for repeats, what comes
-    is passed on as it is.
+    Only sends with an `id` and requests are remembered; for the others, and for their repeats, what comes
+    is passed on as it is. A request is answered once: its client_msg_id is the gateway's own, so a client
+    could make nothing of a repeat.
     """
 
-    __slots__ = ("_asks", "inflight")
+    __slots__ = ("_answered", "_asks", "inflight")
 
     def __init__(self) -> None:
         self.inflight = 0
         """Sends without their `accepted`."""
         self._asks: dict[str, _Ask] | None = None
+        self._answered: deque[str] | None = None
 
     def is_full(self, max_inflight: int) -> bool:
         return self.inflight >= max_inflight or (self._asks is not None and len(self._asks) >= MAX_WAITING)
@@ -53,18 +58,20 @@ class Waiting:
             return Accepted(client_msg_id=client_msg_id, accepted_at_ms=at_ms)
         return None if ask.request else Accepted(client_msg_id=client_msg_id, accepted_at_ms=at_ms, re=ask.re)
 
-    def sent(self, sent: Sent) -> ServerFrame:
+    def sent(self, sent: Sent) -> ServerFrame | None:
+        """It has its place. None: this was said before."""
         ask = self._pop(sent.client_msg_id)
         if ask is None:
-            return sent
+            return None if self._is_answered(sent.client_msg_id) else sent
         if ask.request:
             return Ok(re=ask.re, conversation_id=sent.conversation_id)
         return msgspec.structs.replace(sent, re=ask.re)
 
-    def rejected(self, rejected: Rejected) -> ServerFrame:
+    def rejected(self, rejected: Rejected) -> ServerFrame | None:
+        """It is refused. None: this was said before."""
         ask = self._pop(rejected.client_msg_id)
         if ask is None:
-            return rejected
+            return None if self._is_answered(rejected.client_msg_id) else rejected
         if not ask.request:
             return msgspec.structs.replace(rejected, re=ask.re)
         return Error(
@@ -77,4 +84,12 @@ class Waiting:
         )
 
     def _pop(self, client_msg_id: str) -> _Ask | None:
-        return self._asks.pop(client_msg_id, None) if self._asks else None
+        ask = self._asks.pop(client_msg_id, None) if self._asks else None
+        if ask is not None and ask.request:
+            if self._answered is None:
+                self._answered = deque(maxlen=_ANSWERED)
+            self._answered.append(client_msg_id)
+        return ask
+
+    def _is_answered(self, client_msg_id: str) -> bool:
+        return self._answered is not None and client_msg_id in self._answered

@@ -187,6 +187,16 @@ def test_a_request_is_answered_once_its_event_has_its_place() -> None:
     assert (error["type"], error["re"], error["code"], error["name"]) == ("error", "r", 1201, "moderated")
 
 
+def test_a_request_is_answered_once() -> None:
+    """Whatever is said of it again: the log may have taken it twice, or a worker may have judged it twice."""
+    session = opened(a_session())
+    session.waiting.expect("m1", "r", request=True)
+    session.rejected(REJECTED)
+    session.rejected(REJECTED)
+    session.answer_sent(SENT)
+    assert [f["type"] for f in written(session)] == ["error"]
+
+
 def test_a_repeat_is_answered_like_the_first() -> None:
     """`sent` and `rejected` for an id nobody waits for any more are passed on."""
     session = opened(a_session())
