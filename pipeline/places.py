@@ -21,7 +21,7 @@ from schemas.records import Places
 from schemas.topics import ACCEPTED as ACCEPTED_TOPIC
 from schemas.topics import PLACES as PLACES_TOPIC
 
-__all__ = ["PlacesWriter", "entries_of", "offset_before", "read_places", "record_at"]
+__all__ = ["PlacesWriter", "entries_of", "newest_before", "offset_before", "read_places", "record_at"]
 
 MAX_ENTRIES: Final = 2_000
 """In one record: some 250 KB at most."""
@@ -142,6 +142,15 @@ async def record_at(bus: Bus, topic: str, partition: int, offset: int) -> Record
     found: list[Record] = []
     await bus.read_range(topic, partition, offset, offset + 1, found.extend)
     return found[0] if found else None
+
+
+async def newest_before(bus: Bus, topic: str, partition: int, offset: int, now_ms: int) -> int:
+    """When the log took the last record before this offset; now if there is none, and never later.
+
+    A window is counted back from there: what the stream stood still since then does not count.
+    """
+    record = await record_at(bus, topic, partition, offset - 1) if offset > 0 else None
+    return now_ms if record is None else min(now_ms, record.timestamp_ms)
 
 
 async def offset_before(

@@ -144,24 +144,21 @@ class Moderation:
     def plan(self, batch: Batch) -> Effects:
         here = self._partitions[batch.partition]
         effects = Effects(batch.tenure, batch.trace)
-        now_ms = self._clock.now_ms()
         for record, request in zip(batch.records, here.requests, strict=True):
             if here.ledger.is_done(record.offset):
                 batch.repeats += 1
             elif isinstance(request, ImError):
                 batch.bury(record, request)
             else:
-                self._decide(here, record, request, now_ms, effects)
+                self._decide(here, record, request, effects)
             here.ledger.handled(record.offset)
         here.batch = None
         return effects
 
-    def _decide(
-        self, here: _Partition, record: Record, request: Request, now_ms: int, effects: Effects
-    ) -> None:
+    def _decide(self, here: _Partition, record: Record, request: Request, effects: Effects) -> None:
         inbound = request.inbound
         beside = effects.trace.get(record.offset, ())
-        verdict = self._judge(here, record.offset, request, now_ms)
+        verdict = self._judge(here, record, request)
         self._verdicts[verdict.verdict].inc()
         if verdict.verdict == "reject":
             effects.answers.append(
@@ -177,14 +174,14 @@ class Moderation:
         decision = _decision(record, request, verdict, self._policy.words.policy.version)
         effects.records.append(Outgoing(MODERATION, record.partition, DECISION.encode(decision), record.key))
 
-    def _judge(self, here: _Partition, offset: int, request: Request, now_ms: int) -> Verdict:
+    def _judge(self, here: _Partition, record: Record, request: Request) -> Verdict:
         """The verdict, and what follows from it for the requests after this one."""
-        inbound = request.inbound
+        inbound, offset, time_ms = request.inbound, record.offset, record.timestamp_ms
         state = here.states[inbound.conversation_id]
-        rejected = here.ledger.rejection(offset) or here.ledger.refusal(inbound, now_ms)
+        rejected = here.ledger.rejection(offset) or here.ledger.refusal(inbound, time_ms)
         if rejected is not None:
             return reject(rejected)
-        standing = here.ledger.standing(inbound, now_ms)
+        standing = here.ledger.standing(inbound, time_ms)
         if standing == "repeat":
             verdict = judge_repeat(request, self._policy.words)
         elif standing == "conflict":
@@ -196,12 +193,12 @@ class Moderation:
             verdict = judge(state, request, self._policy.words, here.targets.get(place, "missing"))
         if verdict.verdict == "reject":
             if standing == "new":
-                here.ledger.refuse(key_of(inbound), verdict.code or Code.MODERATED, now_ms)
+                here.ledger.refuse(key_of(inbound), verdict.code or Code.MODERATED, time_ms)
             return verdict
         if here.ledger.is_passed(offset):
             return reject(Code.UNAVAILABLE)
         if standing == "new":
-            here.ledger.remember(inbound, now_ms)
+            here.ledger.remember(inbound, time_ms)
             if isinstance(request.content, GroupEvent | MemberEvent):
                 state.apply(request.content, state.position + 1)
                 here.states.changed(inbound.conversation_id)

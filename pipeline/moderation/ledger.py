@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-import msgspec
-
 from pipeline.dedupe import Dedupe, Key, key_of
 from schemas.codes import Code
 from schemas.records import Decision, Inbound
@@ -22,24 +20,19 @@ Standing = Literal["new", "repeat", "conflict", "unsure"]
 `unsure` lies at the edge of the window, where sequencing may or may not remember it."""
 
 
-class _Use(msgspec.Struct, frozen=True, gc=False):
-    content_crc: int
-    at_ms: int
-
-
 class Ledger:
     """Moderation's memory, rebuilt from the tails of im.accepted and im.moderation.
 
-    Sequencing counts a repeat by the times at which the log took both requests. Moderation decides
-    before the log does, so within a margin of the window's end it does not guess: an event must
-    not be in one stage's state and missing in the other's.
+    Sequencing counts a repeat by the times at which im.accepted took both requests. Moderation decides
+    before that, by the times of im.inbound, so within a margin of the window's end it does not guess: an
+    event must not be in one stage's state and missing in the other's.
     """
 
     def __init__(self, position: int, window_ms: int) -> None:
         self._position = position
         self._window_ms = window_ms
         self._margin_ms = min(_MARGIN_MS, window_ms // 10)
-        self._uses: Dedupe[_Use] = Dedupe(window_ms + self._margin_ms, _MAX_ENTRIES)
+        self._uses: Dedupe[int] = Dedupe(window_ms + self._margin_ms, _MAX_ENTRIES)
         self._handled = position - 1
         self._newest_accepted = -1
         self._accepted: set[int] = set()
@@ -48,7 +41,7 @@ class Ledger:
 
     def recall_use(self, key: Key, content_crc: int, at_ms: int) -> None:
         """Take one id that got its place at this time, oldest first, before any `recall`."""
-        self._uses.remember(key, _Use(content_crc, at_ms), at_ms)
+        self._uses.remember(key, content_crc, at_ms)
 
     def recall(self, source_offset: int, inbound: Inbound, time_ms: int) -> bool:
         """Take one record of im.accepted, in order. Whether it counts: sequencing gives it a place."""
@@ -58,8 +51,8 @@ class Ledger:
         if source_offset >= self._position:
             self._accepted.add(source_offset)
         self._uses.advance(time_ms)
-        use = self._uses.seen(key_of(inbound))
-        if use is not None and time_ms - use.at_ms <= self._window_ms:
+        key = key_of(inbound)
+        if self._uses.seen(key) is not None and self._uses.age_ms(key) <= self._window_ms:
             return False
         self.remember(inbound, time_ms)
         return True
@@ -73,28 +66,29 @@ class Ledger:
 
     def remember(self, inbound: Inbound, time_ms: int) -> None:
         """This request is accepted, for the first time."""
-        self._uses.remember(key_of(inbound), _Use(inbound.content_crc, time_ms), time_ms)
+        self._uses.remember(key_of(inbound), inbound.content_crc, time_ms)
 
     def refuse(self, key: Key, code: Code, time_ms: int) -> None:
         """This id is rejected; for good, unless its code says that it may be tried again."""
         if not code.temporary:
             self._refusals.remember(key, code, time_ms)
 
-    def refusal(self, inbound: Inbound, now_ms: int) -> Code | None:
+    def refusal(self, inbound: Inbound, time_ms: int) -> Code | None:
         """Why this id was rejected for good. Who sends it again has not heard, and may have said more since:
         accepted now, it would stand after what was said later."""
-        self._refusals.advance(now_ms)
+        self._refusals.advance(time_ms)
         return self._refusals.seen(key_of(inbound))
 
-    def standing(self, inbound: Inbound, now_ms: int) -> Standing:
-        """Whether its client_msg_id was used before."""
-        self._uses.advance(now_ms)
-        use = self._uses.seen(key_of(inbound))
-        if use is None:
+    def standing(self, inbound: Inbound, time_ms: int) -> Standing:
+        """Whether its client_msg_id was used before. `time_ms`: when im.inbound took it."""
+        self._uses.advance(time_ms)
+        key = key_of(inbound)
+        content_crc = self._uses.seen(key)
+        if content_crc is None:
             return "new"
-        if now_ms - use.at_ms > self._window_ms - self._margin_ms:
+        if self._uses.age_ms(key) > self._window_ms - self._margin_ms:
             return "unsure"
-        return "repeat" if use.content_crc == inbound.content_crc else "conflict"
+        return "repeat" if content_crc == inbound.content_crc else "conflict"
 
     def is_done(self, offset: int) -> bool:
         """Whether this record of im.inbound needs nothing more: accepted earlier, or read twice."""

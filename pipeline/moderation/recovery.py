@@ -10,7 +10,7 @@ import structlog
 
 from infra.ports import Bus, HistoryStore, Record
 from pipeline.moderation.ledger import Ledger
-from pipeline.places import entries_of, offset_before, read_places, record_at
+from pipeline.places import entries_of, newest_before, offset_before, read_places, record_at
 from pipeline.states import ConversationStates, by_source_offset
 from pipeline.topology import group_of
 from schemas.codec import ACCEPTED, DECISION, MESSAGE
@@ -41,8 +41,8 @@ async def recover(
     ledger = Ledger(position, window_ms)
     states = ConversationStates(history, by_source_offset)
     stored_until = await _stored_until(bus, partition)
-    unstored = await record_at(bus, ACCEPTED_TOPIC, partition, stored_until)
-    since_ms = (now_ms if unstored is None else min(now_ms, unstored.timestamp_ms)) - window_ms
+    known = min(stored_until + 1, (await bus.ends(ACCEPTED_TOPIC)).get(partition, 0))
+    since_ms = await newest_before(bus, ACCEPTED_TOPIC, partition, known, now_ms) - window_ms
     accepted = await offset_before(bus, ACCEPTED_TOPIC, partition, position, _source_of_accepted)
     start = await _recall_places(bus, partition, ledger, min(stored_until, accepted), since_ms)
 

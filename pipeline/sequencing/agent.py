@@ -14,7 +14,14 @@ from infra.settings import Settings
 from pipeline.batch import Batch
 from pipeline.dedupe import key_of
 from pipeline.outcomes import rejected_answer, sent_answer
-from pipeline.places import PlacesWriter, entries_of, offset_before, read_places, record_at
+from pipeline.places import (
+    PlacesWriter,
+    entries_of,
+    newest_before,
+    offset_before,
+    read_places,
+    record_at,
+)
 from pipeline.sequencing.allocator import Conflict, SequenceAllocator
 from pipeline.source_order import SourceOrder
 from pipeline.topology import group_of
@@ -62,7 +69,7 @@ class Sequencing:
 
     async def assign(self, partition: int, position: int) -> None:
         state = SequenceAllocator(self._window_ms, max_entries=2_000_000)
-        tail = await self._recall_places(partition, state)
+        tail = await self._recall_places(partition, position, state)
         await self._recall(partition, state, tail)
         newest_input = -1
 
@@ -81,11 +88,13 @@ class Sequencing:
             tail=self._ends[partition] - tail, conversations=len(state),
         )  # fmt: skip
 
-    async def _recall_places(self, partition: int, state: SequenceAllocator) -> int:
-        """Take what im.places says of the window, or of what persistence has not stored if that is older;
-        where in im.messages the rest begins."""
+    async def _recall_places(self, partition: int, position: int, state: SequenceAllocator) -> int:
+        """Take what im.places says of the window before `position`, or of what persistence has not stored if
+        that is older; where in im.messages the rest begins."""
         stored = (await self._bus.committed(group_of("persistence"), MESSAGES)).get(partition, 0)
-        since_ms = self._clock.now_ms() - self._window_ms
+        now_ms = self._clock.now_ms()
+        since_ms = await newest_before(self._bus, ACCEPTED_TOPIC, partition, position, now_ms)
+        since_ms -= self._window_ms
         unstored = await record_at(self._bus, MESSAGES, partition, stored)
         with suppress(Undecodable):
             if unstored is not None:

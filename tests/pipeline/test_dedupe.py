@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.dedupe import Dedupe
+from pipeline.dedupe import LONGEST_GAP_MS, Dedupe
 
 A, B = ("d:a:b", "a", "m1"), ("d:a:b", "a", "m2")
 
@@ -27,6 +27,18 @@ def test_time_never_falls() -> None:
     dedupe.remember(B, 2, 500)
     dedupe.advance(1_100)
     assert (dedupe.seen(A), dedupe.seen(B)) == (1, 2)
+
+
+def test_a_time_without_records_counts_for_little() -> None:
+    """Who was not answered while everything stood still asks again after it, and is known."""
+    dedupe: Dedupe[int] = Dedupe(3 * LONGEST_GAP_MS, 10)
+    dedupe.remember(A, 1, 1_000)
+    day_ms = 86_400_000
+    for day in (1, 2, 3):
+        dedupe.advance(day * day_ms)
+        assert (dedupe.seen(A), dedupe.age_ms(A)) == (1, day * LONGEST_GAP_MS)
+    dedupe.advance(3 * day_ms + 1)
+    assert dedupe.seen(A) is None
 
 
 def test_a_key_that_is_remembered_again_stands_for_its_new_value_and_time() -> None:
@@ -56,7 +68,7 @@ def test_the_oldest_go_when_there_are_too_many() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 60)), max_size=60), st.integers(1, 200))
 def test_it_sees_what_a_full_memory_would_see(steps: list[tuple[int, int]], window_ms: int) -> None:
-    """At every moment it answers as a memory that forgets nothing would, for this window."""
+    """At every moment it answers as a memory that forgets nothing would, while the stream runs."""
     dedupe: Dedupe[int] = Dedupe(window_ms, 1_000)
     newest: dict[str, tuple[int, int]] = {}
     now_ms = 0

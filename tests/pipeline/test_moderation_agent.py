@@ -57,6 +57,12 @@ class World:
         await self.put(INBOUND.encode(inbound), inbound.conversation_id)
         return inbound
 
+    async def talk(self, lasts_s: int) -> None:
+        """Something is said every ten seconds."""
+        for _ in range(lasts_s // 10):
+            self.clock.advance(10)
+            await self.ask("bob", conversation_id="d:bob:cy")
+
     async def put(self, value: bytes | None, key: str = "d:alice:bob") -> None:
         await self.bus.publish([Outgoing("im.inbound", 0, value, key.encode())])
 
@@ -244,16 +250,26 @@ async def test_a_repeated_event_changes_the_state_once(world: World) -> None:
 async def test_an_id_at_the_edge_of_the_window_is_refused_for_now(world: World) -> None:
     """Whether it is a repeat is for the log's times to say; a moment later it is new."""
     stage = await world.worker()
-    await world.ask(client_msg_id="m")
-    await world.run(stage, 0)
-    world.clock.advance(SETTINGS.dedupe_window_s)
-    await world.ask(client_msg_id="m")
-    await world.run(stage, 1)
+    for pause_s in (0, SETTINGS.dedupe_window_s, 60):
+        await world.talk(pause_s)
+        await world.ask(client_msg_id="m")
+    await world.run(stage)
     assert world.codes() == [1303]
-    world.clock.advance(60)
+    assert set(range(21)) - world.accepted().keys() == {13}
+
+
+async def test_a_long_standstill_makes_no_id_new(world: World) -> None:
+    """Nor does a clock that is wrong: who asked before it and asks again after it said one thing."""
+    stage = await world.worker()
     await world.ask(client_msg_id="m")
-    await world.run(stage, 2)
-    assert list(world.accepted()) == [0, 2]
+    await world.run(stage)
+    await world.store()
+    for position in (1, 2):
+        world.clock.advance(10 * SETTINGS.dedupe_window_s)
+        await world.ask("alice", "something else", client_msg_id="m")
+        await world.run(stage, position)
+        stage = await world.worker(position + 1)
+    assert world.codes() == [1202, 1202]
 
 
 # Recalls and edits

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.dedupe import key_of
+from pipeline.dedupe import LONGEST_GAP_MS, key_of
 from pipeline.moderation.ledger import Ledger
 from schemas.codes import Code
 from schemas.records import Decision
@@ -27,10 +27,18 @@ def a_rejection(source_offset: int, code: int = 1105) -> Decision:
     )
 
 
+def run_until(ledger: Ledger, time_ms: int) -> None:
+    """Requests of others come all the time."""
+    for passed_ms in range(0, time_ms + 1, LONGEST_GAP_MS):
+        ledger.standing(an_inbound("tick", sender="cy"), passed_ms)
+        ledger.refusal(an_inbound("tick", sender="cy"), passed_ms)
+
+
 def test_an_id_is_a_repeat_inside_the_window() -> None:
     """With other content it is a conflict, from another sender or elsewhere it is new."""
     ledger = Ledger(0, WINDOW_MS)
     ledger.remember(FIRST, 0)
+    run_until(ledger, 90_000)
     assert ledger.standing(FIRST, 90_000) == "repeat"
     assert ledger.standing(OTHER, 90_000) == "conflict"
     assert ledger.standing(an_inbound("hi", sender="bob"), 90_000) == "new"
@@ -41,7 +49,9 @@ def test_at_the_edge_of_the_window_it_does_not_guess() -> None:
     """A tenth of the window before and after its end, sequencing may see it either way."""
     ledger = Ledger(0, WINDOW_MS)
     ledger.remember(FIRST, 0)
+    run_until(ledger, 90_000)
     assert ledger.standing(FIRST, 90_001) == "unsure"
+    run_until(ledger, 110_000)
     assert ledger.standing(OTHER, 110_000) == "unsure"
     assert ledger.standing(FIRST, 110_001) == "new"
 
@@ -66,6 +76,7 @@ def test_an_id_that_was_rejected_for_good_stays_so_for_the_window() -> None:
     ledger = Ledger(10, WINDOW_MS)
     ledger.recall_rejection(a_rejection(3), 0)
     ledger.refuse(key_of(OTHER), Code.UNAVAILABLE, 0)
+    run_until(ledger, WINDOW_MS)
     assert ledger.refusal(FIRST, WINDOW_MS) is Code.MUTED
     assert ledger.refusal(FIRST, WINDOW_MS + 1) is None
     assert ledger.refusal(OTHER, 1) is None
@@ -83,6 +94,7 @@ def test_a_recalled_record_counts_once() -> None:
     ledger = Ledger(0, WINDOW_MS)
     assert ledger.recall(1, FIRST, 0)
     assert not ledger.recall(1, FIRST, 1)
+    run_until(ledger, WINDOW_MS)
     assert not ledger.recall(2, FIRST, WINDOW_MS)
     assert ledger.recall(3, FIRST, WINDOW_MS + 1)
     assert not ledger.recall(4, FIRST, WINDOW_MS + 2)

@@ -124,10 +124,38 @@ def test_outside_the_window_an_id_may_be_used_again() -> None:
     """Remembering is bounded: after the window the same id is a new message."""
     log = Log()
     log.accept("hi", "m1")
-    log.clock.advance(SETTINGS.dedupe_window_s + 1)
+    for number in range(SETTINGS.dedupe_window_s // 10 + 1):
+        log.clock.advance(10)
+        log.accept("tick", f"t{number}", "g:tea")
     log.accept("hi", "m1")
     asyncio.run(_run_all(log))
-    assert [m.seq for m in log.messages()] == [1, 2]
+    assert [m.seq for m in log.messages() if m.conversation_id == "d:alice:bob"] == [1, 2]
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+@pytest.mark.parametrize("stored", [0, 3])
+def test_a_long_standstill_makes_no_message_new(stored: int, goes_on: bool) -> None:
+    """What came again after it is a repeat to a worker that went on and to one that began then, which also
+    knows what was placed behind its position."""
+    log = Log()
+    for number in range(3):
+        log.accept("hi", f"m{number}")
+
+    async def run() -> None:
+        lasting = await log.worker(0)
+        await log.run(lasting, log.accepted())
+        await log.store(stored)
+        log.clock.advance(10 * SETTINGS.dedupe_window_s)
+        if not goes_on:
+            lasting = await log.worker(1)
+            await log.run(lasting, log.accepted(1))
+        await asyncio.to_thread(log.accept, "hi", "m0")
+        await asyncio.to_thread(log.accept, "ho", "m3")
+        await log.run(lasting, log.accepted(3))
+
+    asyncio.run(run())
+    assert [(m.seq, m.client_msg_id) for m in log.messages()] == [(1, "m0"), (2, "m1"), (3, "m2"), (4, "m3")]
+    assert len(log.bus.records("im.messages")) == 4
 
 
 def test_a_quiet_conversation_goes_on_from_the_history() -> None:

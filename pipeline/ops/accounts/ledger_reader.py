@@ -11,6 +11,7 @@ import msgspec
 from infra.ports import Bus, HistoryStore, Record
 from pipeline.dedupe import Key, key_of
 from pipeline.ops.accounts.ledger import Ledger, Placed, Starts
+from pipeline.places import newest_before
 from pipeline.states import look_up
 from pipeline.topology import group_of
 from schemas.codec import ACCEPTED as ACCEPTED_CODEC
@@ -233,12 +234,20 @@ class LedgerReader:
             self.ledger.placed.excuse(offset)
         keys = {record.offset: key for record in asked for key in _keys(record)}
         if keys:
-            oldest_ms = min(record.timestamp_ms for record in asked) - self._window_ms
-            said = await self._said(set(keys.values()), await self._at(MESSAGES, oldest_ms - _CONTEXT_MS))
+            first = min(asked, key=lambda record: record.offset)
+            since_ms = await newest_before(
+                self._bus, ACCEPTED, self._partition, first.offset, first.timestamp_ms
+            )
+            since_ms -= self._window_ms
+            start = await self._at(MESSAGES, since_ms - _CONTEXT_MS)
+            said = await self._said(set(keys.values()), start)
             self.ledger.repeats(
                 record.offset
                 for record in asked
-                if self._is_repeat(record.timestamp_ms, said.get(keys.get(record.offset, _NOBODY), ()))
+                if any(
+                    since_ms <= at_ms <= record.timestamp_ms
+                    for at_ms in said.get(keys.get(record.offset, _NOBODY), ())
+                )
             )
         self._unexplained = ([], [])
 
@@ -266,9 +275,6 @@ class LedgerReader:
 
         await self._bus.read_range(MESSAGES, self._partition, start, self._messages_at, take)
         return said
-
-    def _is_repeat(self, accepted_ms: int, places_ms: Sequence[int]) -> bool:
-        return any(0 <= accepted_ms - at_ms <= self._window_ms for at_ms in places_ms)
 
     async def _at(self, topic: str, time_ms: int) -> int:
         return await self._bus.offsets_at(topic, self._partition, max(0, time_ms))

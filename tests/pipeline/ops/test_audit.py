@@ -105,6 +105,7 @@ async def test_a_repeat_after_the_dedupe_window_is_no_excuse() -> None:
     world = World()
     await world.say(client_msg_id="once")
     world.clock.advance(SETTINGS.dedupe_window_s + 1)
+    await world.say(client_msg_id="tick")
     inbound, at = await world.ask(client_msg_id="once")
     await world.decide(inbound, at)
     world.commit()
