@@ -167,11 +167,13 @@ class Rejected(_Event, frozen=True, kw_only=True, tag="rejected"):
 
 class Unknown(_Event, frozen=True, kw_only=True, tag="unknown"):
     """An attempt (`client_msg_id`) or a request (`request`) ended without an answer: timeout, closed …
-    The outcome is open: it may have happened or may still happen. A later attempt may settle it."""
+    The outcome is open: it may have happened or may still happen. A later attempt may settle it; `final`:
+    the client makes none."""
 
     client_msg_id: str = ""
     request: str = ""
     why: str = ""
+    final: bool = False
 
 
 class Request(_Event, frozen=True, kw_only=True, tag="request"):
@@ -362,7 +364,8 @@ class Held(_NemesisEvent, frozen=True, kw_only=True, tag="held"):
 
 
 class Healed(_NemesisEvent, frozen=True, kw_only=True, tag="healed"):
-    """The cause is taken away (for a kill: the process is being started again, or never will be)."""
+    """The cause is taken away (for a kill: the process is being started again, or never will be; an engine
+    that was killed runs again)."""
 
     fault: str
 

@@ -45,6 +45,8 @@ class Liveness:
         certain_t = outcome.certain_t
         if not certain_t and ended_t < deadline_t:
             return True
+        if not certain_t and 0.0 < outcome.given_up_t < deadline_t:
+            return False  # its sender gave up while faults were at work: nobody was there to be answered
         self._findings.looked_at("I13")
         if not certain_t or certain_t > deadline_t:
             self._findings.add(

@@ -32,6 +32,8 @@ class Outcome(msgspec.Struct, gc=False):
     """When it was first sent or rejected."""
     certain_t: float = 0.0
     """When it was first accepted, sent, or refused for good: the sender needs not try again."""
+    given_up_t: float = 0.0
+    """When its sender stopped to ask for an answer."""
     sent_seq: int = 0
     open: bool = True
     """The newest attempt has no answer yet."""
@@ -123,6 +125,8 @@ class Outcomes:
 
     def take_unknown(self, event: Unknown) -> None:
         outcome = self._outcome(event) if event.client_msg_id else None
+        if outcome is not None and event.final:
+            outcome.given_up_t = event.t
         if outcome is not None and outcome.open:
             outcome.open = False
             outcome.lost = True

@@ -267,7 +267,7 @@ class RawClient:
     def _send_due(self, now: float) -> None:
         outgoing = self.hearing.outgoing
         for letter in outgoing.too_old(now):
-            self._log(history.Unknown, client_msg_id=letter.frame.client_msg_id, why="given up")
+            self._log(history.Unknown, client_msg_id=letter.frame.client_msg_id, why="given up", final=True)
             outgoing.finish(letter.frame.client_msg_id)
         for letter in outgoing.unanswered():
             if letter.written_at is not None and now - letter.written_at > ANSWER_S:

@@ -89,7 +89,7 @@ class SdkClient:
             await self._submit(letter)
         except (ClientClosed, OutboxFull) as error:
             self._waiting.pop(frame.client_msg_id, None)
-            self._log(history.Unknown, client_msg_id=frame.client_msg_id, why=str(error))
+            self._log(history.Unknown, client_msg_id=frame.client_msg_id, why=str(error), final=True)
             return False
         return True
 
