@@ -16,7 +16,6 @@ from tests.faults.schedule import Turn
 
 __all__ = ["Conductor", "Strike"]
 
-HEAL_TIMEOUT_S: Final = 10.0
 INJECT_TIMEOUT_S: Final = 180.0
 
 
@@ -81,7 +80,7 @@ class Conductor:
 
     async def _heal(self, fault: Fault, strike: Strike) -> None:
         try:
-            async with asyncio.timeout(HEAL_TIMEOUT_S + fault.hold_timeout_s):
+            async with asyncio.timeout(fault.undo_timeout_s):
                 await fault.heal()
         except (ImError, OSError, TimeoutError) as error:
             strike.trouble = f"heal: {type(error).__name__}: {error}"

@@ -13,7 +13,7 @@ from tests.faults.nemesis.clock import clock_jump
 from tests.faults.nemesis.fault import Fault, Make
 from tests.faults.nemesis.groups import rebalance_storm
 from tests.faults.nemesis.links import bad_weather, clients_cut
-from tests.faults.nemesis.processes import kill, pause, restart
+from tests.faults.nemesis.processes import kill, kill_engine, pause, restart
 from tests.faults.nemesis.records import odd_schema, poison, truncated_outbound
 from tests.faults.nemesis.stores import disk_full, flush_redis
 from tests.faults.schedule import Turn
@@ -45,12 +45,12 @@ FAULTS: Final[Mapping[str, Make]] = {
     "zombie-worker": pause(WORKER_NAMES, 8.0, 12.0),
     "rebalance-storm": rebalance_storm,
     # Engines
-    "kill-kafka": kill(["kafka"]),
+    "kill-kafka": kill_engine("kafka"),
     "pause-kafka": pause(["kafka"], 2.0, 12.0),
-    "kill-redis": kill(["redis"]),
+    "kill-redis": kill_engine("redis"),
     "pause-redis": pause(["redis"], 2.0, 8.0),
     "flush-redis": flush_redis,
-    "kill-cassandra": kill(["cassandra"]),
+    "kill-cassandra": kill_engine("cassandra"),
     "pause-cassandra": pause(["cassandra"], 2.0, 15.0),
     "away-cassandra": pause(["cassandra"], 60.0, 60.0),
     "disk-full": disk_full,

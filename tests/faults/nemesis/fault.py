@@ -10,9 +10,11 @@ from typing import Final
 
 from tests.faults.arena import Arena
 
-__all__ = ["Fault", "Make", "observe"]
+__all__ = ["ENGINE_START_S", "LOOK_S", "Fault", "Make", "observe"]
 
 LOOK_S: Final = 0.1
+ENGINE_START_S: Final = 180.0
+"""A JVM on a machine that is shared with others."""
 
 
 class Fault(ABC):
@@ -24,7 +26,10 @@ class Fault(ABC):
     lasts_s: float = 0.0
     """From being seen to hold until it is healed."""
     hold_timeout_s: float = 10.0
+    undo_timeout_s: float = 30.0
+    """For `heal`."""
     heal_timeout_s: float = 90.0
+    """From then until `healed` sees that it is over."""
 
     def __init__(self, arena: Arena, target: str) -> None:
         self.arena = arena

@@ -21,6 +21,7 @@ class RebalanceStorm(Fault):
     """Workers with all stages join and leave again and again, some politely, some killed."""
 
     hold_timeout_s = 150.0
+    undo_timeout_s = 60.0
 
     def __init__(self, arena: Arena, random: Random, joins: int) -> None:
         super().__init__(arena, f"{joins} joins")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Sequence
 from random import Random
 
 from schemas.errors import Unavailable
 from tests.faults.arena import Arena
-from tests.faults.nemesis.fault import Fault, Make
+from tests.faults.nemesis.fault import ENGINE_START_S, LOOK_S, Fault, Make
 
-__all__ = ["Kill", "Pause", "Restart", "kill", "pause", "restart"]
+__all__ = ["Kill", "KillEngine", "Pause", "Restart", "kill", "kill_engine", "pause", "restart"]
 
 
 class Kill(Fault):
@@ -33,6 +34,16 @@ class Kill(Fault):
         if await self.arena.is_ready(self.target):
             return f"ready again as pid {self.arena.pids.get(self.target)}"
         return None
+
+
+class KillEngine(Kill):
+    """SIGKILL of an engine. It is a fault for as long as the engine needs to start, which is not ours."""
+
+    undo_timeout_s = ENGINE_START_S
+
+    async def heal(self) -> None:
+        while not await self.arena.is_ready(self.target):
+            await asyncio.sleep(LOOK_S)
 
 
 class Restart(Fault):
@@ -88,6 +99,10 @@ class Pause(Fault):
 
 def kill(names: Sequence[str]) -> Make:
     return lambda arena, random: Kill(arena, random.choice(names))
+
+
+def kill_engine(name: str) -> Make:
+    return lambda arena, _: KillEngine(arena, name)
 
 
 def restart(names: Sequence[str], *, rolling: bool = False) -> Make:

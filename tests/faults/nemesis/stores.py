@@ -9,7 +9,7 @@ from typing import Final
 
 from infra.stack.addresses import local_addresses
 from tests.faults.arena import Arena
-from tests.faults.nemesis.fault import Fault
+from tests.faults.nemesis.fault import ENGINE_START_S, LOOK_S, Fault
 
 __all__ = ["DiskFull", "FlushRedis", "disk_full", "flush_redis"]
 
@@ -53,6 +53,7 @@ class DiskFull(Fault):
     """No room is left under Kafka's log; it comes back while the broker fails or after it has died."""
 
     hold_timeout_s = 20.0
+    undo_timeout_s = ENGINE_START_S
 
     def __init__(self, arena: Arena, lasts_s: float) -> None:
         super().__init__(arena, "kafka")
@@ -70,6 +71,8 @@ class DiskFull(Fault):
     async def heal(self) -> None:
         if self.arena.disk.available:
             self.arena.disk.empty()
+        while not await self.arena.is_ready("kafka"):
+            await asyncio.sleep(LOOK_S)
 
     async def healed(self) -> str | None:
         return "the broker answers" if await self.arena.is_ready("kafka") else None
