@@ -12,7 +12,7 @@ from msgspec import Struct
 __all__ = [
     "AcceptedRecord", "BucketRow", "CursorRow", "DeadLetterRecord", "DecisionRecord", "Digest", "EventRow",
     "InboundRecord", "Leak", "MembershipRow", "MessageRecord", "MessageRow", "Offset", "OutboundRecord",
-    "ReceiptRecord", "Said", "TopicEnd",
+    "Pace", "ReceiptRecord", "Said", "TopicEnd",
 ]  # fmt: skip
 
 
@@ -125,6 +125,14 @@ class TopicEnd(Struct, frozen=True, kw_only=True, omit_defaults=True):
     partition: int
     start: int
     end: int
+
+
+class Pace(Struct, frozen=True, kw_only=True):
+    """pace.jsonl: from `t` on, until the next of these, a piece of work takes this many times as long as its
+    processor time. Promises in seconds are stretched by it."""
+
+    t: float
+    slowdown: float
 
 
 class Offset(Struct, frozen=True, kw_only=True, omit_defaults=True):

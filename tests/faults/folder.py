@@ -4,6 +4,7 @@
     clients*.jsonl              `history.ClientEvent`
     nemesis.jsonl               `history.NemesisEvent`
     offsets.jsonl               `dumps.Offset`
+    pace.jsonl                  `dumps.Pace`
     ends.jsonl                  `dumps.TopicEnd`
     digests.jsonl, leaks.jsonl  `dumps.Digest`, `dumps.Leak`
     topics/<topic>.jsonl        `dumps.InboundRecord` … by `TOPIC_RECORDS`
@@ -101,6 +102,14 @@ class Folder:
 
     def offsets(self) -> Lines:
         return Lines(self.path / "offsets.jsonl")
+
+    def pace(self) -> Lines:
+        return Lines(self.path / "pace.jsonl")
+
+    async def has_pace(self) -> bool:
+        """Whether the first measurement is there."""
+        path = self.path / "pace.jsonl"
+        return path.exists() and path.stat().st_size > 0
 
     def dump(self, name: str, lines: Iterable[Any]) -> None:
         """Write a whole dump: `topics/im.inbound`, `tables/messages`, `ends`, `digests` or `leaks`."""

@@ -143,6 +143,7 @@ def _tables(summary: Summary) -> list[Table]:
         ("accepted p50 / p99", _both(overall.accepted_p50_ms, overall.accepted_p99_ms)),
         ("delivered p50 / p99", _both(overall.deliver_p50_ms, overall.deliver_p99_ms)),
         ("deliveries looked at", f"{checked.counts['deliveries']:,}"),
+        ("machine slower by p50 / p99", f"× {checked.slowdown_p50} / {checked.slowdown_p99}"),
         ("faults", f"{summary.faults} of {len(summary.kinds)} kinds"),
     ]
     invariants = [

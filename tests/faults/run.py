@@ -32,12 +32,13 @@ from tests.faults.replaying import replay_twice
 from tests.faults.schedule import turns
 from tests.faults.workload.cast import new_cast
 from tests.faults.workload.traffic import FORBIDDEN, Traffic
+from tests.faults.yardstick import Yardstick
 
 __all__ = ["Order", "Outcome", "Watcher", "carry_out"]
 
 WARM_UP_S: Final = 5.0
 CALM_END_S: Final = 5.0
-CAUGHT_UP_S: Final = 120.0
+CAUGHT_UP_S: Final = 240.0
 RULES: Final = Policy(1, [Rule("chaos-1", "test", "reject", [FORBIDDEN])])
 
 
@@ -80,6 +81,8 @@ async def carry_out(order: Order, base: Settings, watcher: Watcher, steps: Steps
     folder = Folder(order.folder)
     async with AsyncExitStack() as stack:
         watcher.phase("starting engines, gateways, workers")
+        log = settings.data_dir.absolute() / "log" / "yardstick.log"
+        await stack.enter_async_context(Yardstick(folder, log))
         arena = await stack.enter_async_context(Arena(settings, steps or silent_steps()))
         await publish_policy(arena.bus, RULES)
         run = _Run(order, arena, folder, watcher)

@@ -13,6 +13,7 @@ from tests.faults.checker.faults import Faults
 from tests.faults.checker.findings import CORE, Findings, Invariant
 from tests.faults.checker.index import Index, read_index
 from tests.faults.checker.outbound import check_outbound
+from tests.faults.checker.patience import Patience
 from tests.faults.checker.progress import Progress
 from tests.faults.checker.recovery import Recovery, recoveries
 from tests.faults.checker.replay import check_replay
@@ -40,6 +41,9 @@ class Report(Struct, frozen=True, kw_only=True):
     invariants: list[Invariant]
     availability: Availability
     recoveries: list[Recovery]
+    slowdown_p50: float = 1.0
+    slowdown_p99: float = 1.0
+    """How many times as long work took as on a machine of its own; bounds in seconds were stretched by it."""
 
 
 def check(source: Source, minimum_ok: int = MINIMUM_OK) -> Report:
@@ -48,6 +52,7 @@ def check(source: Source, minimum_ok: int = MINIMUM_OK) -> Report:
     Raises `people.Malformed`, or what msgspec raises, for what is no history.
     """
     findings, faults, progress = Findings(), Faults(source), Progress(source)
+    patience = Patience(source)
     index = read_index(source, findings)
     accounts = Accounts(source, index, findings)
     accounts.check()
@@ -55,13 +60,13 @@ def check(source: Source, minimum_ok: int = MINIMUM_OK) -> Report:
     check_never_kept(source, index, findings)
     check_leaks(source, accounts, findings)
     stored = check_tables(source, index, accounts, findings)
-    walk = Walk(index, accounts, progress, findings)
+    walk = Walk(index, accounts, progress, patience, findings)
     walk.go(source, stored)
 
     run, counts = source.run(), _counts(walk, index, accounts, faults)
     shortcomings = [
         *check_replay(source, findings),
-        *progress.check(faults, findings),
+        *progress.check(faults, patience, findings),
         *accounts.short_dumps,
         *walk.liveness.settle(faults, run.ended_t),
     ]
@@ -77,6 +82,8 @@ def check(source: Source, minimum_ok: int = MINIMUM_OK) -> Report:
         invariants=invariants,
         availability=measure(walk.outcomes, index, walk.views.sights, faults, run.started_t, run.ended_t),
         recoveries=recoveries(faults, walk.returns, progress),
+        slowdown_p50=round(patience.slowdown(0.5), 2),
+        slowdown_p99=round(patience.slowdown(0.99), 2),
     )
 
 

@@ -8,21 +8,24 @@ from typing import Any, Final
 from tests.faults.checker.faults import Faults
 from tests.faults.checker.findings import Findings
 from tests.faults.checker.outcomes import Outcome, Outcomes
+from tests.faults.checker.patience import Patience
 from tests.faults.checker.people import People
 from tests.faults.history import Closed, Connect, Welcome
 
 __all__ = ["ANSWER_S", "Liveness"]
 
 ANSWER_S: Final = 30.0
-"""How long a send may wait for its definite answer: from its making, or from the last healing if later."""
+"""How long a send may wait for its definite answer, on a machine of one's own: from its making, or from the
+last healing if later."""
 
 
 class Liveness:
     """Follows connections; `settle` judges them and the outcomes, once all events were taken."""
 
-    def __init__(self, people: People, outcomes: Outcomes, findings: Findings) -> None:
+    def __init__(self, people: People, outcomes: Outcomes, patience: Patience, findings: Findings) -> None:
         self._people = people
         self._outcomes = outcomes
+        self._patience = patience
         self._findings = findings
         self._newest: dict[str, Connect | Welcome | Closed] = {}
 
@@ -41,7 +44,7 @@ class Liveness:
 
     def _too_early(self, outcome: Outcome, calm_t: float, ended_t: float) -> bool:
         """Judge a send; true if the run ended before that can be done."""
-        deadline_t = max(outcome.first_t, calm_t) + ANSWER_S
+        deadline_t = self._patience.after(max(outcome.first_t, calm_t), ANSWER_S)
         certain_t = outcome.certain_t
         if not certain_t and ended_t < deadline_t:
             return True

@@ -10,13 +10,15 @@ from schemas.topics import MESSAGES
 from tests.faults.checker.faults import Faults
 from tests.faults.checker.findings import Findings
 from tests.faults.checker.index import Placed
+from tests.faults.checker.patience import Patience
 from tests.faults.checker.source import Source
 from tests.faults.dumps import Offset
 
 __all__ = ["STALL_S", "Progress"]
 
 STALL_S: Final = 30.0
-"""How long after the last fault healed a group may take to reach what was the end then."""
+"""How long after the last fault healed a group may take to reach what was the end then, on a machine of its
+own."""
 _PERSISTENCE: Final = "im.persistence"
 Place = tuple[str, str, int]
 
@@ -65,7 +67,7 @@ class Progress:
         all_drained = len(drained) == len(places)
         return min(first, default=None), max([healed_t, *drained]) if all_drained else None
 
-    def check(self, faults: Faults, findings: Findings) -> list[str]:
+    def check(self, faults: Faults, patience: Patience, findings: Findings) -> list[str]:
         """Report stalls; returns why the samples show less than they should."""
         enough = bool(self._places)
         healed_t = faults.last_healed_t
@@ -78,7 +80,8 @@ class Progress:
                     end=samples.ends[-1], t=samples.times[-1],
                 )  # fmt: skip
             if healed_t is not None:
-                enough &= _check_recovery(samples, healed_t, where, findings)
+                deadline_t = patience.after(healed_t, STALL_S)
+                enough &= _check_recovery(samples, healed_t, deadline_t, where, findings)
         return [] if enough else ["the samples of offsets do not show the recovery"]
 
 
@@ -86,16 +89,18 @@ def _time_of(samples: _Samples, at: int) -> list[float]:
     return samples.times[at : at + 1]
 
 
-def _check_recovery(samples: _Samples, healed_t: float, where: dict[str, object], findings: Findings) -> bool:
+def _check_recovery(
+    samples: _Samples, healed_t: float, deadline_t: float, where: dict[str, object], findings: Findings
+) -> bool:
     healed = bisect_left(samples.times, healed_t)
     if healed == len(samples.times):
         return False
     target = samples.ends[healed]
     reached = bisect_left(samples.committed, target)
     reached_t = samples.times[reached] if reached < len(samples.times) else None
-    if reached_t is None or reached_t - healed_t > STALL_S:
+    if reached_t is None or reached_t > deadline_t:
         findings.add(
             "I10", "stalled after the last fault", **where, healed_t=healed_t, end_then=target,
-            reached_t=reached_t, committed=samples.committed[healed], t=healed_t,
+            reached_t=reached_t, deadline_t=deadline_t, committed=samples.committed[healed], t=healed_t,
         )  # fmt: skip
     return True

@@ -12,6 +12,7 @@ from tests.faults.checker.findings import Findings
 from tests.faults.checker.index import Index
 from tests.faults.checker.liveness import Liveness
 from tests.faults.checker.outcomes import Outcomes
+from tests.faults.checker.patience import Patience
 from tests.faults.checker.people import People
 from tests.faults.checker.progress import Progress
 from tests.faults.checker.recovery import Returns
@@ -27,12 +28,14 @@ __all__ = ["Walk"]
 class Walk:
     """The passes over client events. `events` counts them."""
 
-    def __init__(self, index: Index, accounts: Accounts, progress: Progress, findings: Findings) -> None:
+    def __init__(
+        self, index: Index, accounts: Accounts, progress: Progress, patience: Patience, findings: Findings
+    ) -> None:
         self.events = 0
         self.people = People()
         self.outcomes = Outcomes(self.people, index, accounts, findings)
         self.views = Views(self.people, index, accounts, progress, findings)
-        self.liveness = Liveness(self.people, self.outcomes, findings)
+        self.liveness = Liveness(self.people, self.outcomes, patience, findings)
         self.returns = Returns()
         self._sockets = Sockets(self.people, self.views, findings)
         self._strays = Strays(self.people, index, accounts, findings)

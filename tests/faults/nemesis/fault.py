@@ -28,7 +28,7 @@ class Fault(ABC):
     hold_timeout_s: float = 10.0
     undo_timeout_s: float = 30.0
     """For `heal`."""
-    heal_timeout_s: float = 90.0
+    heal_timeout_s: float = 180.0
     """From then until `healed` sees that it is over."""
 
     def __init__(self, arena: Arena, target: str) -> None:

@@ -30,8 +30,8 @@ FORBIDDEN: Final = "forbiddenfruit"
 WORDS: Final = ("tea", "rain", "harbour", "lamp", "seven", "window", "north", "bread")
 CONNECT_TIMEOUT_S: Final = 120.0
 CREATE_TIMEOUT_S: Final = 180.0
-ANSWERS_TIMEOUT_S: Final = 100.0
-SETTLE_TIMEOUT_S: Final = 180.0
+ANSWERS_TIMEOUT_S: Final = 240.0
+SETTLE_TIMEOUT_S: Final = 300.0
 TURN_S: Final = 0.01
 DEEDS: Final[Mapping[str, float]] = {
     "text": 84.0,
