@@ -110,7 +110,7 @@ def test_a_hole_is_asked_for_after_patience_and_settled_after_its_tries(run_js: 
 
 
 def test_a_history_that_lags_behind_settles_no_hole(run_js: RunJs) -> None:
-    """As long as it shows nothing, it is asked every five seconds, for ten minutes; then once it shows more."""
+    """As long as it shows nothing, it is asked every five seconds, for ten minutes."""
     script = """
     const { Holes, LONGEST_PAUSE_MS, PATIENT_TRIES } = await import("/holes.js");
     const holes = new Holes(); const broken = [{id: "g:1", missingAfterSeq: 3}];
