@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -16,6 +17,8 @@ from infra.settings import Settings, load_settings
 from infra.stack.addresses import with_free_ports
 from infra.stack.local import LocalStack
 from infra.stack.system import System
+from infra.stack.trial import send_trial_message
+from infra.tries import in_a_few_tries
 from tests.acceptance.collector import Collector
 
 T = TypeVar("T")
@@ -116,8 +119,13 @@ def engines(stack: LocalStack) -> Settings:
 
 @pytest.fixture(scope="session")
 def system(background: Background, stack: LocalStack) -> Iterator[Running]:
-    """One gateway and the workers on running engines, started as `im run` starts them."""
+    """One gateway and the workers on running engines, started as `im run` starts them.
+
+    As there, a first message has passed: until then workers still share out their partitions.
+    """
     for running in in_background(background, System(stack)):
+        (gateway,) = running.addresses.values()
+        background.call(in_a_few_tries(partial(send_trial_message, gateway, running.token)))
         yield Running(background, running)
 
 
