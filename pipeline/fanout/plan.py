@@ -72,15 +72,15 @@ def plan_fanout(
 
 def index_entries(plans: Iterable[FanoutPlan]) -> tuple[dict[str, dict[str, int]], dict[str, Head]]:
     """What these messages change in the route table: for each user the conversations (→ sent_at_ms) whose
-    inbox entry rises, and the newest head of each conversation."""
+    inbox entry rises, and the newest head of each conversation. A large one is found by the list of it that
+    its members have; who left has it no more, and finds the leave by an entry."""
     touched: dict[str, dict[str, int]] = {}
     heads: dict[str, Head] = {}
     for plan in plans:
         conversation_id, sent_at_ms = plan.conversation_id, plan.routing.sent_at_ms
         heads[conversation_id] = Head(plan.routing.seq, sent_at_ms)
-        if not plan.large:
-            for user_id in plan.users:
-                touched.setdefault(user_id, {})[conversation_id] = sent_at_ms
+        for user_id in plan.left if plan.large else plan.users:
+            touched.setdefault(user_id, {})[conversation_id] = sent_at_ms
     return touched, heads
 
 

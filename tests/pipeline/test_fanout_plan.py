@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.fanout.plan import FanoutPlan, address_large, address_small, plan_fanout
+from pipeline.fanout.plan import FanoutPlan, address_large, address_small, index_entries, plan_fanout
 from schemas.codec import MESSAGE, OUTBOUND
 from schemas.conversation import ConversationState, MemberEvent, fold
 from schemas.records import Outbound
@@ -80,6 +80,15 @@ def test_a_large_conversation_is_one_record_a_gateway_without_names() -> None:
     assert large.users == ()
     assert set(sent) == {"gw-1", "gw-2"}
     assert all(out.expand and out.users == [] for out in sent.values())
+
+
+def test_who_left_a_large_conversation_finds_the_leave_when_he_comes_back() -> None:
+    """It is no longer in his list of large ones, so his inbox has it; nobody else's has."""
+    state = a_group()
+    left = plan(state, 2, MemberEvent(action="removed", by="alice", users=["bob"]), threshold=2)
+    touched, heads = index_entries([left, plan(state, 3, threshold=2)])
+    assert touched == {"bob": {"g:1": left.routing.sent_at_ms}}
+    assert heads["g:1"].seq == 3
 
 
 def test_a_conversation_that_was_large_stays_large() -> None:
