@@ -31,19 +31,20 @@ $(READY): requirements.lock pyproject.toml
 run: $(READY) ## run everything on this machine: engines, gateway, workers; Ctrl-C stops it
 	@$(BIN)/im run
 
-test: $(READY) chromium promtool ## the whole suite: fast tests first, then on real engines and in a real browser
-	$(BIN)/pytest -q -m "not acceptance and not browser and not faults and not sim and not load"
+test: $(READY) chromium promtool ## the whole suite: rules, ten thousand simulated seeds, real engines, a real browser
+	$(BIN)/pytest -q -m "not acceptance and not browser and not faults and not load"
+	$(BIN)/python -m tests.sim --seeds 10000
 	$(BIN)/pytest -q -m "(acceptance or browser) and not load"
 
-test-slow: $(READY) ## five minutes of faults on real engines, and ten thousand seeds of the simulation
-	$(BIN)/pytest -q -m "faults or sim"
+test-slow: $(READY) ## five minutes of faults on real engines
+	$(BIN)/pytest -q -m faults
 
 test-faults: $(READY) ## an hour of faults on real engines, a report in reports/ (MINUTES=60 RATE=350 SEED=1)
 	@mkdir -p reports
 	$(BIN)/im chaos --minutes $(or $(MINUTES),60) --rate $(or $(RATE),350) --seed $(or $(SEED),1) \
 	  --report reports/chaos.html
 
-sim: $(READY) ## ten thousand seeds of the deterministic simulation, on two processes
+sim: $(READY) ## the ten thousand seeds alone, on two processes
 	@$(BIN)/python -m tests.sim --seeds 10000
 
 PYTHON27 ?= python2.7

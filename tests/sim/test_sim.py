@@ -18,7 +18,11 @@ from tests.sim.planted import PLANTED, first_seed_that_sees
 from tests.sim.world import play
 
 ROOT = Path(__file__).parent.parent.parent
-SEEDS = 10_000
+ENOUGH = 10_000
+FOUND = (
+    31, 40, 112, 207, 257, 346, 367, 460, 553, 1557, 1954, 2516, 3944, 5571, 6520, 6894, 6900, 6904, 8408,
+    8532, 8961, 8972, 9925, 12488,
+)  # fmt: skip
 FOUND_WITHIN = 120
 
 
@@ -30,9 +34,7 @@ def _quiet() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-@pytest.mark.parametrize(
-    "seed", [31, 40, 112, 207, 257, 346, 367, 460, 553, 1954, 2516, 5571, 6520, 6894, 6900, 6904, 8408, 8972]
-)
+@pytest.mark.parametrize("seed", FOUND)
 def test_what_was_found_once_stays_away(seed: int) -> None:
     """The seeds that found a bug, in the world as it draws them now."""
     assert play(seed).violations == []
@@ -69,18 +71,4 @@ def test_a_planted_bug_is_seen(bug: str) -> None:
 def test_a_run_without_faults_does_not_pass() -> None:
     """What never happened was not tested."""
     assert Summary(happened=Counter(expected_coverage())).missing() == []
-    assert report(Summary(seeds=SEEDS)) == 1
-
-
-@pytest.mark.sim
-@pytest.mark.timeout(1_800)
-def test_ten_thousand_seeds() -> None:
-    """Every promise holds in each of them, and every fault was seen at every seam."""
-    run = subprocess.run(
-        [sys.executable, "-m", "tests.sim", "--seeds", str(SEEDS)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout
+    assert report(Summary(seeds=ENOUGH)) == 1
