@@ -42,7 +42,7 @@ test-slow: $(READY) ## five minutes of faults on real engines
 test-faults: $(READY) ## an hour of faults on real engines, a report in reports/ (MINUTES=60 RATE=350 SEED=1)
 	@mkdir -p reports
 	$(BIN)/im chaos --minutes $(or $(MINUTES),60) --rate $(or $(RATE),350) --seed $(or $(SEED),1) \
-	  --report reports/chaos.html
+	  --crowds $(or $(CROWDS),2) --report reports/chaos.html
 
 sim: $(READY) ## the ten thousand seeds alone, on two processes
 	@$(BIN)/python -m tests.sim --seeds 10000

@@ -20,6 +20,9 @@ def chaos(
     faults: Annotated[str, typer.Option(help="Kinds, with commas; default: all. `list` names them.")] = "",
     seed: Annotated[int, typer.Option(help="The same seed makes the same users, faults and targets.")] = 1,
     rate: Annotated[float, typer.Option(min=0.1, help="Deeds a second, of all users together.")] = 50.0,
+    crowds: Annotated[
+        int, typer.Option(min=1, help="Processes of 24 users each; one manages some 200 deeds a second.")
+    ] = 1,
     report: Annotated[
         Path | None, typer.Option(help="Write it there too: .html, .json, or else Markdown.")
     ] = None,
@@ -54,7 +57,7 @@ def chaos(
     raise_descriptor_limit()
     where = folder or Path(tempfile.mkdtemp(prefix="skein-chaos-"))
     kinds = tuple(chosen([name.strip() for name in faults.split(",") if name.strip()]))
-    order = Order(minutes, seed, rate, where, kinds)
+    order = Order(minutes, seed, rate, where, kinds, crowds)
     summaries: list[Summary] = []
 
     async def work() -> None:

@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Final, Protocol
 
 from infra.settings import Settings
@@ -30,8 +29,8 @@ from tests.faults.nemesis.catalogue import chosen, make_fault, missing
 from tests.faults.offsets import OffsetLog
 from tests.faults.replaying import replay_twice
 from tests.faults.schedule import turns
-from tests.faults.workload.cast import new_cast
-from tests.faults.workload.traffic import FORBIDDEN, Traffic
+from tests.faults.workload.crowds import Crowds
+from tests.faults.workload.traffic import FORBIDDEN
 from tests.faults.yardstick import Yardstick
 
 __all__ = ["Order", "Outcome", "Watcher", "carry_out"]
@@ -52,6 +51,8 @@ class Order:
     """Deeds a second of all users together."""
     folder: Path
     faults: tuple[str, ...] = ()
+    crowds: int = 1
+    """Processes of 24 users each, who have nothing to do with each other."""
 
 
 @dataclass(slots=True)
@@ -107,16 +108,14 @@ class _Run:
     async def through(self) -> Outcome:
         started_t, started_ms = time.monotonic(), time.time_ns() // 1_000_000
         self._write_run(started_t, started_t, started_ms)
-        with self._folder.clients() as lines, self._folder.offsets() as offset_lines, self._nemesis:
+        with self._folder.offsets() as offset_lines, self._nemesis:
             offsets = OffsetLog(self._arena.bus, offset_lines)
             sampling = asyncio.create_task(offsets.run())
-            cast = new_cast(self._order.seed)
             try:
                 self._phase("warmup")
-                where, random = self._arena, Random(self._order.seed)
-                async with Traffic(where.url, where.token, cast, lines, random) as traffic:
-                    outcome = await self._load(traffic)
-                    await self._settle(traffic, offsets, outcome)
+                async with self._crowds() as crowds:
+                    outcome = await self._load(crowds)
+                    await self._settle(crowds, offsets, outcome)
             finally:
                 sampling.cancel()
                 await asyncio.gather(sampling, return_exceptions=True)
@@ -125,11 +124,15 @@ class _Run:
         await self._dump()
         return outcome
 
-    async def _load(self, traffic: Traffic) -> Outcome:
+    def _crowds(self) -> Crowds:
+        arena, order = self._arena, self._order
+        return Crowds(arena.url, arena.token, order.seed, order.crowds, order.folder, arena.settings.data_dir)
+
+    async def _load(self, crowds: Crowds) -> Outcome:
         conductor = Conductor(partial(make_fault, self._arena), self._nemesis, self._watcher.fault)
         begin = time.monotonic() + WARM_UP_S
         until = begin + 60 * self._order.minutes
-        talking = asyncio.create_task(traffic.run(self._order.rate, until + CALM_END_S))
+        talking = asyncio.create_task(crowds.run(self._order.rate, until + CALM_END_S))
         giving_up = asyncio.create_task(self._arena.wait_failed())
         striking = asyncio.create_task(self._strike(conductor, begin, until))
         try:
@@ -138,18 +141,18 @@ class _Run:
             for task in (striking, talking, giving_up):
                 task.cancel()
             await asyncio.gather(striking, talking, giving_up, return_exceptions=True)
-        return Outcome(self._order.folder, conductor.strikes, traffic.counts, self._left_out)
+        return Outcome(self._order.folder, conductor.strikes, crowds.counts, self._left_out)
 
     async def _strike(self, conductor: Conductor, begin: float, until: float) -> None:
         await asyncio.sleep(begin - time.monotonic())
         self._phase("load")
         await conductor.run(turns(self._kinds, self._order.seed), until)
 
-    async def _settle(self, traffic: Traffic, offsets: OffsetLog, outcome: Outcome) -> None:
+    async def _settle(self, crowds: Crowds, offsets: OffsetLog, outcome: Outcome) -> None:
         self._phase("settle")
-        outcome.unanswered = await traffic.quiet()
+        outcome.unanswered = await crowds.quiet()
         outcome.caught_up = await offsets.caught_up(CAUGHT_UP_S)
-        outcome.unsettled = await traffic.settle()
+        outcome.unsettled = await crowds.settle()
         outcome.caught_up = await offsets.caught_up(CAUGHT_UP_S) and outcome.caught_up
 
     async def _dump(self) -> None:
@@ -177,6 +180,7 @@ class _Run:
                 settings={
                     "minutes": str(self._order.minutes),
                     "rate": str(self._order.rate),
+                    "crowds": str(self._order.crowds),
                     "faults": ",".join(self._kinds),
                     "fanout_threshold_members": str(settings.fanout_threshold_members),
                     "dedupe_window_s": str(settings.dedupe_window_s),

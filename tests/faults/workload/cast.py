@@ -53,10 +53,11 @@ class Cast:
         return directs + [group.id for group in self.groups if user in group.inside]
 
 
-def new_cast(seed: int) -> Cast:
-    """The same seed makes the same cast."""
-    random = Random(seed)
-    users = [f"u{number:02d}" for number in range(USERS)]
+def new_cast(seed: int, crowd: int = 0) -> Cast:
+    """The same seed makes the same cast. Crowds have nobody in common, and no conversation."""
+    random = Random(f"{seed}/{crowd}") if crowd else Random(seed)
+    of_crowd = f"c{crowd}-" if crowd else ""
+    users = [f"{of_crowd}u{number:02d}" for number in range(USERS)]
     devices = [Device(user, "a", random.random() < SDK_SHARE) for user in users]
     devices += [Device(user, "b", False) for user in random.sample(users, SECOND_DEVICES)]
     pairs = {tuple(sorted(random.sample(users, 2))) for _ in range(DIRECTS)}
@@ -65,5 +66,5 @@ def new_cast(seed: int) -> Cast:
     groups = []
     for number, size in enumerate(sizes):
         owner, *others = random.sample(users, size)
-        groups.append(Group(f"g:team-{number}", owner, {owner, *others}, (owner, *others)))
+        groups.append(Group(f"g:{of_crowd}team-{number}", owner, {owner, *others}, (owner, *others)))
     return Cast(tuple(devices), tuple((a, b) for a, b in sorted(pairs)), tuple(groups))
