@@ -8,7 +8,19 @@ import pytest
 
 from tests.faults.checker.check import check
 from tests.faults.dumps import AcceptedRecord, InboundRecord, MessageRecord, MessageRow
-from tests.faults.history import Accepted, Began, Client, Deliver, Healed, Held, Run, Seen, Send, Sent
+from tests.faults.history import (
+    Accepted,
+    Began,
+    Client,
+    Deliver,
+    Healed,
+    Held,
+    Run,
+    Seen,
+    Send,
+    Sent,
+    Unknown,
+)
 from tests.faults.specimen.memory import MemoryHistory
 
 ANSWERS = [(0.0, 0.01), (1.0, 0.02), (2.0, 3.0), (3.0, 2.0), (6.0, 0.01), (40.0, 41.0)]
@@ -95,6 +107,8 @@ def test_a_run_that_ends_early_says_nothing_about_late_answers(told: MemoryHisto
     report = check(told)
     assert "the run ended while 1 sends could still be answered in time" in report.unknown
     assert "never answered" not in [a.name for i in report.invariants for a in i.anomalies]
+    told.events.append(Unknown(t=89.5, client="a", session="s", client_msg_id="x", final=True))
+    assert not [reason for reason in check(told).unknown if "answered in time" in reason]
 
 
 def test_a_silence_belongs_to_the_fault_before_it(told: MemoryHistory) -> None:

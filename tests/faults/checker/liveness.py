@@ -46,10 +46,10 @@ class Liveness:
         """Judge a send; true if the run ended before that can be done."""
         deadline_t = self._patience.after(max(outcome.first_t, calm_t), ANSWER_S)
         certain_t = outcome.certain_t
-        if not certain_t and ended_t < deadline_t:
-            return True
         if not certain_t and 0.0 < outcome.given_up_t < deadline_t:
             return False  # its sender gave up while faults were at work: nobody was there to be answered
+        if not certain_t and ended_t < deadline_t:
+            return True
         self._findings.looked_at("I13")
         if not certain_t or certain_t > deadline_t:
             self._findings.add(
