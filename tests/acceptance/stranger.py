@@ -29,6 +29,7 @@ class Stranger:
         self.socket = socket
         self.frames: list[Frame] = []
         self.welcome: Frame = {}
+        self.patience_s = PATIENCE_S
         self._msgpack = subprotocol == "im.v1.msgpack"
         self._unseen: list[Frame] = []
         self._asked = 0
@@ -91,7 +92,7 @@ class Stranger:
 
     async def sees(self, **fields: Any) -> Frame:
         """The first frame with these fields that was not returned before."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self.patience_s):
             while True:
                 for frame in self._unseen:
                     if all(frame.get(name) == value for name, value in fields.items()):
@@ -99,9 +100,13 @@ class Stranger:
                         return frame
                 await self._read()
 
+    def put_back(self, frame: Frame) -> None:
+        """It is to be seen once more."""
+        self._unseen.insert(0, frame)
+
     async def hears(self, conversation_id: str, seq: int) -> Frame:
         """The message at this place, once it was delivered."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self.patience_s):
             while True:
                 for message in self.messages(conversation_id):
                     if message["seq"] == seq:
@@ -130,7 +135,7 @@ class Stranger:
 
     async def closed(self) -> int:
         """The code that the server closes the connection with."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self.patience_s):
             with suppress(ConnectionClosed):
                 while True:
                     await self._read()
