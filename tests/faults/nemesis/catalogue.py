@@ -8,13 +8,14 @@ from typing import Final
 
 from schemas.errors import BadInput
 from tests.faults.arena import GATEWAYS, WORKER_NAMES, Arena
-from tests.faults.nemesis.clients import stuck_clients
+from tests.faults.nemesis.clients import greedy_clients, stuck_clients
 from tests.faults.nemesis.clock import clock_jump
 from tests.faults.nemesis.fault import Fault, Make
 from tests.faults.nemesis.groups import rebalance_storm
-from tests.faults.nemesis.links import bad_weather, clients_cut
+from tests.faults.nemesis.links import away, bad_weather, clients_cut
 from tests.faults.nemesis.processes import kill, kill_engine, pause, restart
 from tests.faults.nemesis.records import odd_schema, poison, truncated_outbound
+from tests.faults.nemesis.starving import starve
 from tests.faults.nemesis.stores import disk_full, flush_redis
 from tests.faults.schedule import Turn
 from tests.faults.weather import Weather
@@ -43,12 +44,15 @@ FAULTS: Final[Mapping[str, Make]] = {
     "pause-gateway": pause(GATEWAYS, 1.0, 10.0),
     "pause-worker": pause(WORKER_NAMES, 1.0, 4.0),
     "zombie-worker": pause(WORKER_NAMES, 8.0, 12.0),
+    "starve-gateway": starve(GATEWAYS, 4.0, 10.0),
+    "starve-worker": starve(WORKER_NAMES, 4.0, 10.0),
     "rebalance-storm": rebalance_storm,
     # Engines
     "kill-kafka": kill_engine("kafka"),
     "pause-kafka": pause(["kafka"], 2.0, 12.0),
     "kill-redis": kill_engine("redis"),
     "pause-redis": pause(["redis"], 2.0, 8.0),
+    "away-redis": away("redis", 60.0),
     "flush-redis": flush_redis,
     "kill-cassandra": kill_engine("cassandra"),
     "pause-cassandra": pause(["cassandra"], 2.0, 15.0),
@@ -67,6 +71,7 @@ FAULTS: Final[Mapping[str, Make]] = {
     "truncate-outbound": truncated_outbound,
     # Clients
     "stuck-clients": stuck_clients,
+    "greedy-clients": greedy_clients,
     "reconnect-storm": clients_cut,
 }
 
