@@ -22,6 +22,7 @@ def test_without_measurements_a_second_is_a_second() -> None:
     """As for histories that were written before anybody measured."""
     assert patience().after(100.0, 30.0) == 130.0
     assert patience().slowdown(0.5) == 1.0
+    assert patience((0.0, 2.0)).after(float("inf"), 30.0) == float("inf")
 
 
 @pytest.mark.parametrize(

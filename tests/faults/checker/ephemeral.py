@@ -9,6 +9,7 @@ from tests.faults.checker.findings import Findings
 from tests.faults.checker.index import Conversation, Index
 from tests.faults.checker.membership import ALWAYS
 from tests.faults.checker.outbound import EPHEMERAL
+from tests.faults.checker.patience import Patience
 from tests.faults.checker.people import People
 from tests.faults.checker.progress import Progress
 from tests.faults.checker.source import Source
@@ -25,9 +26,12 @@ _AUDIENCE_S: Final = 5.0
 class Ephemeral:
     """Collects such frames; judges them when it is known when anybody first saw each join and leave."""
 
-    def __init__(self, people: People, index: Index, progress: Progress, findings: Findings) -> None:
+    def __init__(
+        self, people: People, index: Index, progress: Progress, patience: Patience, findings: Findings
+    ) -> None:
         self._people = people
         self._progress = progress
+        self._patience = patience
         self._index = index
         self._findings = findings
         self._frames: dict[tuple[str, str, str, str], list[float]] = {}
@@ -84,7 +88,7 @@ class Ephemeral:
             until = state_seen_t.get((conversation, last), float("inf")) if last != ALWAYS else float("inf")
             if what == "receipt" and last != ALWAYS:
                 until = max(until, self._stored_t(found, last))
-            if since - _GRACE_S <= t <= until + _GRACE_S:
+            if since - _GRACE_S <= t <= self._patience.after(until, _GRACE_S):
                 return True
         return False
 

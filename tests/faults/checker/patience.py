@@ -8,6 +8,7 @@ run (`pace.jsonl`) says when that was so.
 from __future__ import annotations
 
 from bisect import bisect_right
+from math import isinf
 
 from tests.faults.checker.source import Source
 from tests.faults.dumps import Pace
@@ -30,6 +31,8 @@ class Patience:
 
     def after(self, t: float, seconds: float) -> float:
         """The time by which something must have happened that may take this long from `t` on."""
+        if isinf(t):
+            return t
         due = self._own_at(t) + seconds
         at = bisect_right(self._own, due) - 1
         if at < 0:

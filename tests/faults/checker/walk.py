@@ -39,7 +39,7 @@ class Walk:
         self.returns = Returns()
         self._sockets = Sockets(self.people, self.views, findings)
         self._strays = Strays(self.people, index, accounts, findings)
-        self._ephemeral = Ephemeral(self.people, index, progress, findings)
+        self._ephemeral = Ephemeral(self.people, index, progress, patience, findings)
 
     def go(self, source: Source, stored: Stored) -> None:
         """Take every event, then judge what only the end of the logs can tell."""

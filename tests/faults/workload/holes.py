@@ -54,16 +54,21 @@ class Holes:
         ranges.add(seq)
         if top and seq == top + 1:
             return self._passed_by(conversation, now)
-        if not top or seq <= top:
+        if not top:
             return None
+        if seq <= top:
+            return self._passed_by(conversation, now, seq) if by == "seq" else None
         hole = Hole(conversation, top + 1, seq - 1, by)
         self._known.append(_Known(hole, now, told=True))
         return hole
 
-    def _passed_by(self, conversation: str, now: float) -> Hole | None:
-        """The hole in this conversation that nobody was told of yet; from now on it is asked for."""
+    def _passed_by(self, conversation: str, now: float, before: int | None = None) -> Hole | None:
+        """The hole in this conversation (below `before`) that nobody was told of yet; from now on it is
+        asked for."""
         for known in self._known:
-            if known.hole.conversation == conversation and not known.told and not self._closed(known.hole):
+            hole = known.hole
+            below = hole if before is None else hole._replace(last=min(hole.last, before - 1))
+            if hole.conversation == conversation and not known.told and not self._closed(below):
                 known.told, known.due_at = True, now
                 return known.hole
         return None

@@ -36,6 +36,16 @@ def test_a_jump_is_told_and_asked_for_until_it_is_filled() -> None:
     assert holes.all() == []
 
 
+def test_a_delivery_that_passes_a_lost_one_tells_of_it() -> None:
+    """Also below an own message, whose `sent` may come before deliveries of what stands before it."""
+    holes = Holes()
+    holes.have("g:tea", 1, 0.0, "seq")
+    holes.have_sent("g:tea", 6, 0.0)
+    assert holes.have("g:tea", 2, 0.0, "seq") is None
+    assert holes.have("g:tea", 4, 0.0, "seq") == Hole("g:tea", 2, 5, "seq")
+    assert holes.have("g:tea", 5, 0.0, "seq") is None
+
+
 def test_a_head_is_given_time_to_be_delivered() -> None:
     """Only a delivery that is still missing after a while counts as a lost tail."""
     holes = Holes()
