@@ -72,10 +72,6 @@ class ConversationView:
         newest = await self._newest(conversation_id, since_ms, target_ms, limit)
         if not newest:
             return None
-        state = await conversation_state(self._history, conversation_id)
-        member = state.members.get(user_id)
-        if member is None or (since_ms is None and not member.inside):
-            return None
         if after_seq is not None:
             further = await self._history.page(conversation_id, after_seq=after_seq, limit=_FORWARD_ROWS)
             rows = list(up_to_hole(further, after_seq, target_ms))
@@ -83,6 +79,11 @@ class ConversationView:
             rows = [r for r in reversed(newest) if r.sent_at_ms >= since_ms]
         else:
             rows = list(newest[limit - 1 :: -1] if len(newest) >= limit else newest[::-1])
+        # After the messages: who has left since then must not see what was said since then.
+        state = await conversation_state(self._history, conversation_id)
+        member = state.members.get(user_id)
+        if member is None or (since_ms is None and not member.inside):
+            return None
         rows = [r for r in rows if member.saw(r.seq)]
         if not rows and since_ms is not None:
             return None

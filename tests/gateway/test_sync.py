@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from gateway.conversation_view import ConversationView
 from gateway.inbox import InboxReader
 from gateway.progress import Progress
 from gateway.sync import PAGE_CONVERSATIONS, SyncService
+from gateway.sync_token import Place
 from infra.clock import ManualClock
 from infra.memory.bus import MemoryBus
 from infra.memory.history import MemoryHistory
@@ -19,7 +21,7 @@ from infra.ports import Head
 from schemas.frames import Page, Sync
 from schemas.ids import direct_conversation
 from schemas.records import Receipt
-from schemas.tables import BucketRow, MessageRow
+from schemas.tables import BucketRow, MessageRow, StoredEvent
 from tests.builders import an_inbound
 from tests.gateway.path import Path
 
@@ -213,6 +215,41 @@ async def test_what_stands_behind_a_message_that_is_not_stored_yet_waits_for_it(
     assert seqs([await story.page("alice", token)]) == {here: [2]}
     await story.history.write([first])
     assert seqs([await story.page("alice", token)]) == {here: [1, 2]}
+
+
+class Overtaken(MemoryHistory):
+    """Something is stored in the moment after somebody has read who is a member."""
+
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    async def events(self, conversation_id: str) -> list[StoredEvent]:
+        events = await super().events(conversation_id)
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+        return events
+
+
+async def test_who_is_removed_during_a_sync_sees_nothing_from_after_it() -> None:
+    """Also in a later page of a long conversation: members are read after the messages."""
+    story = Story()
+    story.history = story.path.history = history = Overtaken()
+    await story.say(
+        "alice", "g:t", kind="group", content='{"action":"created","by":"alice","name":"T","members":["bob"]}'
+    )
+    await story.say("alice", "g:t")
+
+    async def remove() -> None:
+        await story.say(
+            "alice", "g:t", kind="member", content='{"action":"removed","by":"alice","users":["bob"]}'
+        )
+        await story.say("alice", "g:t", "not for bob")
+
+    for after_seq in (1, None):
+        history.meanwhile = remove
+        view = await ConversationView(history).load("bob", Place("g:t", None, after_seq), 0, 2**53, 20, {})
+        assert view is not None
+        assert "not for bob" not in str(view.rows)
 
 
 async def test_a_lost_index_is_rebuilt_from_the_history() -> None:
