@@ -62,8 +62,8 @@ def with_time(engine: Engine) -> Engine:
 
 
 class Talker:
-    """Says one thing after the other to somebody, each as soon as the last one is accepted; what is refused for
-    now is said again under its id.
+    """Says one thing after the other to somebody, each once the last one is accepted; what is refused for now
+    is said again under its id.
 
     `sent` is the message id of each seq, `waits` the time of each first answer in seconds.
     """
