@@ -86,7 +86,8 @@ def play_many(first: int, count: int, processes: int, progress: TextIO) -> Summa
             progress.writelines(f"\r{line}\n" for line in part.commands())
             summary.add(part)
             summary.took_s = time.monotonic() - began
-            progress.write(f"\r{_line(summary)}  ")
+            if progress.isatty():
+                progress.write(f"\r{_line(summary)}  ")
             progress.flush()
     progress.write("\n")
     return summary
