@@ -14,7 +14,7 @@ __all__ = ["MAX_WAITING", "Waiting"]
 MAX_WAITING: Final = 4_096
 """Requests of one session whose place in the order is awaited; above it 1302."""
 _ANSWERED: Final = 64
-"""Requests of one session whose answers are known to be repeats."""
+"""Requests and refused tries of one session whose answers are known to be repeats."""
 
 
 class _Ask(msgspec.Struct, frozen=True, gc=False):
@@ -29,7 +29,8 @@ class Waiting:
 
     Only sends with an `id` and requests are remembered; for the others, and for their repeats, what comes
     is passed on as it is. A request is answered once: its client_msg_id is the gateway's own, so a client
-    could make nothing of a repeat.
+    could make nothing of a repeat. A try is refused once: said again by a worker that took over, that would
+    be taken for the answer to a later try.
     """
 
     __slots__ = ("_answered", "_asks", "inflight")
@@ -69,6 +70,10 @@ class Waiting:
 
     def rejected(self, rejected: Rejected) -> ServerFrame | None:
         """It is refused. None: this was said before."""
+        if rejected.message_id is not None:
+            if self._is_answered(rejected.message_id):
+                return None
+            self._note_answered(rejected.message_id)
         ask = self._pop(rejected.client_msg_id)
         if ask is None:
             return None if self._is_answered(rejected.client_msg_id) else rejected
@@ -86,10 +91,13 @@ class Waiting:
     def _pop(self, client_msg_id: str) -> _Ask | None:
         ask = self._asks.pop(client_msg_id, None) if self._asks else None
         if ask is not None and ask.request:
-            if self._answered is None:
-                self._answered = deque(maxlen=_ANSWERED)
-            self._answered.append(client_msg_id)
+            self._note_answered(client_msg_id)
         return ask
 
-    def _is_answered(self, client_msg_id: str) -> bool:
-        return self._answered is not None and client_msg_id in self._answered
+    def _note_answered(self, name: str) -> None:
+        if self._answered is None:
+            self._answered = deque(maxlen=_ANSWERED)
+        self._answered.append(name)
+
+    def _is_answered(self, name: str) -> bool:
+        return self._answered is not None and name in self._answered

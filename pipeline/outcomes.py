@@ -36,6 +36,7 @@ def rejected_answer(inbound: Inbound, code: Code, message: str = "", headers: He
         name=code.wire_name,
         message=message or code.text,
         temporary=code.temporary,
+        message_id=inbound.message_id,
     )
     return _answer(inbound, JSON.encode(frame), headers)
 

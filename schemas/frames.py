@@ -134,6 +134,8 @@ class Rejected(_Frame, frozen=True, kw_only=True, tag="rejected"):
     message: str
     temporary: bool
     retry_after_ms: int | None = None
+    message_id: str | None = None
+    """Of this try, if it came into the log: a later try under the same client_msg_id has another."""
     re: RequestId | None = None
 
 

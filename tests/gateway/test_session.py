@@ -197,6 +197,15 @@ def test_a_request_is_answered_once() -> None:
     assert [f["type"] for f in written(session)] == ["error"]
 
 
+def test_a_try_is_refused_once() -> None:
+    """A worker that took over says it again: the client would take that for the answer to its next try."""
+    session = opened(a_session())
+    first, later = (msgspec.structs.replace(REJECTED, message_id=name) for name in ("try-1", "try-2"))
+    for rejected in (first, first, later, first):
+        session.rejected(rejected)
+    assert [f["message_id"] for f in written(session)] == ["try-1", "try-2"]
+
+
 def test_a_repeat_is_answered_like_the_first() -> None:
     """`sent` and `rejected` for an id nobody waits for any more are passed on."""
     session = opened(a_session())
