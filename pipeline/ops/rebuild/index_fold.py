@@ -54,16 +54,15 @@ class IndexFold:
         here.at_ms = at_ms
 
     def _change(self, here: _Conversation, seq: int, at_ms: int, event: GroupEvent | MemberEvent) -> None:
-        if self._is_large(here):
-            here.state.apply(event, seq)
-            return
-        before = here.state.inside()
-        here.state.apply(event, seq)
-        if self._is_large(here):  # from this message on nobody's inbox learns of it
-            if here.seq:
-                here.seen.update(dict.fromkeys(before, here.at_ms))
-            return
-        here.seen.update((user, at_ms) for user in before if not here.state.is_member(user))
+        state, was_large = here.state, self._is_large(here)
+        if was_large and isinstance(event, MemberEvent):
+            before = [user for user in event.users if state.is_member(user)]
+        else:
+            before = state.inside()
+        state.apply(event, seq)
+        if here.seq and self._is_large(here) and not was_large:  # from now on few inboxes learn of it
+            here.seen.update(dict.fromkeys(before, here.at_ms))
+        here.seen.update((user, at_ms) for user in before if not state.is_member(user))
 
     def _is_large(self, here: _Conversation) -> bool:
         return is_large(here.state, self._threshold)
