@@ -7,7 +7,7 @@ share one frame, encoded once per subprotocol; a session adds its own `n` and no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -73,7 +73,8 @@ class Hub:
 
     Order: messages of a conversation are handed to a session in the order they came. Who gets a
     message is what fan-out wrote beside it; in a large conversation it is this gateway's own index
-    of members, which follows the membership events of the stream itself.
+    of members, which follows the membership events of the stream itself. Nobody gets by it what stands
+    before his join, however far the route table, which names him, is ahead of the stream.
     """
 
     def __init__(self, metrics: Metrics) -> None:
@@ -119,9 +120,9 @@ class Hub:
     def of_device(self, user_id: str, device_id: str) -> Iterator[Session]:
         return (s for s in self.sessions_of(user_id) if s.device_id == device_id)
 
-    def add_readers(self, conversation_id: str, users: Iterable[str]) -> bool:
-        """These users are members of a large conversation. True: they are the first ones connected here."""
-        return self.readers.add(conversation_id, users, self._users)
+    def add_readers(self, conversation_id: str, users: Iterable[str], seq: int) -> bool:
+        """These users read a large conversation from this seq on. True: they are the first ones here."""
+        return self.readers.add(conversation_id, users, seq, self._users)
 
     # From the pipeline
 
@@ -165,19 +166,40 @@ class Hub:
         event = parse_event(message.kind, message.content)
         conversation_id = message.conversation_id
         if run.expand or conversation_id in self.readers:
-            self.add_readers(conversation_id, _joined(event))
+            self.add_readers(conversation_id, _joined(event), message.seq)
         self._deliver(run, now)
-        self.readers.remove(conversation_id, _left(event, self.readers.of(conversation_id)))
+        self.readers.remove(conversation_id, _left(event, self.readers.of(conversation_id)), message.seq)
 
     def _deliver(self, run: _Run, now: float) -> None:
         messages = run.messages
-        users: Iterable[str] = run.users
-        if run.expand:
-            conversation_id = messages[0].record.conversation_id
-            self.add_readers(conversation_id, run.users)
-            users = self.readers.of(conversation_id).union(run.users)
         authors = dict.fromkeys(m.record.session_id for m in messages)
         told = () if messages[0].record.kind in STATE_KINDS else authors
+        late: dict[str, int] = {}
+        if run.expand:
+            users, late = self._expand(run)
+            self._hand_out(messages, users, told, now)
+            for user_id, seq in late.items():
+                self._hand_out([m for m in messages if m.record.seq >= seq], (user_id,), told, now)
+        else:
+            self._hand_out(messages, run.users, told, now)
+        for session_id in authors:
+            self._answer_author(session_id, messages, late, now)
+
+    def _expand(self, run: _Run) -> tuple[Iterable[str], dict[str, int]]:
+        """Who reads all of it, and who reads only what stands at his seq or after it."""
+        first = run.messages[0].record
+        self.add_readers(first.conversation_id, run.users, first.seq)
+        readers = self.readers.of(first.conversation_id)
+        late = {u: seq for u, seq in readers.items() if seq > first.seq and u not in run.users}
+        users = readers.keys() | run.users
+        return users - late.keys() if late else users, late
+
+    def _hand_out(
+        self, messages: Sequence[EncodedMessage], users: Iterable[str], told: Container[str], now: float
+    ) -> None:
+        """One frame to each session of these users that is not told otherwise."""
+        if not messages:
+            return
         delivery = Delivery(messages, now)
         frames = 0
         here = self._users
@@ -191,25 +213,29 @@ class Hub:
             self.written += [(message.record.received_at_ms, frames) for message in messages]
         self._metrics.delivery_frames.inc(frames)
         self._metrics.delivered.inc(frames * len(messages))
-        for session_id in authors:
-            self._answer_author(session_id, messages, now)
 
-    def _answer_author(self, session_id: str, messages: list[EncodedMessage], now: float) -> None:
+    def _answer_author(
+        self, session_id: str, messages: list[EncodedMessage], late: Mapping[str, int], now: float
+    ) -> None:
         """The connection that sent a message gets `sent` in its place, among those of others.
 
         A membership event is delivered to it like to everybody; `ok` comes after it.
         """
         caller = self.callers.get(session_id)
         session = self.sessions.get(session_id)
+        since = 0 if session is None else late.get(session.user_id, 0)
         others: list[EncodedMessage] = []
+        own = 0
         for message in messages:
             if message.record.session_id != session_id:
-                others.append(message)
-            elif caller is not None:
+                if message.record.seq >= since:
+                    others.append(message)
+                continue
+            own += 1
+            if caller is not None:
                 caller.sent(message.record)
             elif session is not None:
                 session.sent(message.record)
-        own = len(messages) - len(others)
         if own and (session is not None or caller is not None):
             self.ended(own, messages[-1].record.received_at_ms)
         if session is not None and others:

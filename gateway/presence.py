@@ -205,7 +205,12 @@ class Presence:
         large: list[str] = []
         for session, attached in zip(sessions, answers, strict=True):
             if session.id in self._hub.sessions:
-                large += [c for c in attached.large if self._hub.add_readers(c, (session.user_id,))]
+                user_id = session.user_id
+                large += [
+                    conversation_id
+                    for conversation_id, seq in attached.large.items()
+                    if self._hub.add_readers(conversation_id, (user_id,), seq)
+                ]
             else:  # it ended while the call was out, and its removal may have come first
                 self.detach(session)
         if large:

@@ -2,44 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 __all__ = ["Readers"]
 
+_NOBODY: Final[Mapping[str, int]] = MappingProxyType({})
+
 
 class Readers:
-    """conversation → connected members, and back. Follows the membership events of the stream.
+    """conversation → connected members, each with the seq from which he reads, and back.
 
+    Follows the membership events of the stream. The route table is ahead of it: it names a member before his
+    join has passed here, together with messages from before it, which are not his to see.
     Limits: one entry for each large conversation of each connected user.
     """
 
     def __init__(self) -> None:
-        self._by_conversation: dict[str, set[str]] = {}
+        self._by_conversation: dict[str, dict[str, int]] = {}
         self._by_user: dict[str, set[str]] = {}
 
     def __contains__(self, conversation_id: str) -> bool:
         return conversation_id in self._by_conversation
 
-    def of(self, conversation_id: str) -> set[str]:
-        """The members connected here; not to be changed."""
-        return self._by_conversation.get(conversation_id, set())
+    def of(self, conversation_id: str) -> Mapping[str, int]:
+        """The members connected here, and from which seq each reads; not to be changed."""
+        return self._by_conversation.get(conversation_id, _NOBODY)
 
     def conversations(self) -> list[str]:
         return list(self._by_conversation)
 
-    def add(self, conversation_id: str, users: Iterable[str], here: Container[str]) -> bool:
-        """These users are members; those who are `here` are noted. True: they are the first ones."""
+    def add(self, conversation_id: str, users: Iterable[str], seq: int, here: Container[str]) -> bool:
+        """These users read from this seq on; those who are `here` are noted. True: they are the first ones.
+
+        Who is a reader already stays one from his own seq on: he leaves before he joins again.
+        """
         first = conversation_id not in self._by_conversation
         for user_id in users:
             if user_id in here:
-                self._by_conversation.setdefault(conversation_id, set()).add(user_id)
+                self._by_conversation.setdefault(conversation_id, {}).setdefault(user_id, seq)
                 self._by_user.setdefault(user_id, set()).add(conversation_id)
         return first and conversation_id in self._by_conversation
 
-    def remove(self, conversation_id: str, users: Iterable[str]) -> None:
-        """These users are members no more."""
+    def remove(self, conversation_id: str, users: Iterable[str], seq: int) -> None:
+        """These users left at this seq. Who is known to have joined again after it stays."""
         for user_id in users:
-            self._forget(conversation_id, user_id)
+            if self.of(conversation_id).get(user_id, seq) <= seq:
+                self._forget(conversation_id, user_id)
 
     def gone(self, user_id: str) -> None:
         """This user has no session here any more."""
@@ -47,13 +57,11 @@ class Readers:
             self._forget(conversation_id, user_id)
 
     def _forget(self, conversation_id: str, user_id: str) -> None:
-        _discard(self._by_conversation, conversation_id, user_id)
-        _discard(self._by_user, user_id, conversation_id)
-
-
-def _discard(sets: dict[str, set[str]], key: str, value: str) -> None:
-    held = sets.get(key)
-    if held is not None:
-        held.discard(value)
-        if not held:
-            del sets[key]
+        members = self._by_conversation.get(conversation_id)
+        if members is not None and members.pop(user_id, None) is not None:
+            if not members:
+                del self._by_conversation[conversation_id]
+            conversations = self._by_user[user_id]
+            conversations.discard(conversation_id)
+            if not conversations:
+                del self._by_user[user_id]

@@ -172,10 +172,10 @@ class GatewayNotice(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Attached(msgspec.Struct, frozen=True):
     """Answer to an attach: the route that made room for it (of the same device, or the oldest of too many),
-    and the user's large conversations."""
+    and the user's large conversations, each with the seq of his joining: nothing before it is his to see."""
 
     replaced: Route | None
-    large: list[str]
+    large: dict[str, int]
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -270,16 +270,22 @@ class RouteTable(Protocol):
         """Live gateways that may hold a member of a large conversation; None: ask `fill_readers`."""
         ...
 
-    async def fill_readers(self, conversation_id: str, members: Sequence[str]) -> tuple[str, ...]:
-        """Make a conversation large: note it for every member, locate them all, return their gateways."""
+    # What is noted for a user goes by the seqs of the events alone: an event that comes again, late or in
+    # another order, leaves the same; of leaves that holds for a day.
+
+    async def fill_readers(self, conversation_id: str, members: Mapping[str, int]) -> tuple[str, ...]:
+        """Make a conversation large: note it for every member (→ the seq of his joining), locate them all,
+        return their gateways."""
         ...
 
-    async def join_readers(self, conversation_id: str, users: Sequence[str]) -> tuple[str, ...]:
-        """New members of a large conversation: note it for them; returns (and adds) their live gateways."""
+    async def join_readers(self, conversation_id: str, users: Sequence[str], seq: int) -> tuple[str, ...]:
+        """Members of a large conversation since this seq: note it for them; returns (and adds) their live
+        gateways."""
         ...
 
-    async def leave_readers(self, conversation_id: str, users: Sequence[str]) -> tuple[str, ...]:
-        """Members that left a large conversation: forget it for them; returns their live gateways."""
+    async def leave_readers(self, conversation_id: str, users: Sequence[str], seq: int) -> tuple[str, ...]:
+        """Members that left a large conversation at this seq: forget it for those who have not joined again
+        since; returns their live gateways."""
         ...
 
     async def add_reader(self, conversation_ids: Sequence[str], gateway_id: str) -> None:

@@ -37,8 +37,9 @@ from schemas.keys import (
     WATERMARKS_KEY,
     head_key,
     inbox_key,
-    large_key,
+    left_key,
     readers_key,
+    reads_key,
     report_key,
     route_key,
 )
@@ -86,7 +87,7 @@ class RedisRouteTable:
         answers = await self._redis.call(
             run(
                 scripts.ATTACH,
-                [key for user_id, _ in group for key in (route_key(user_id), large_key(user_id))],
+                [key for user_id, _ in group for key in (route_key(user_id), reads_key(user_id))],
                 [text for _, route in group for text in (route.device_id, serialize_route(route))],
             )
             for group in groups
@@ -98,7 +99,8 @@ class RedisRouteTable:
                 replaced = parse_route(device_id, old) if old is not None else None
                 if replaced is not None and replaced.session_id == route.session_id:
                     replaced = None
-                attached[user_id, route] = Attached(replaced, sorted(large))
+                seqs = zip(large[::2], map(int, large[1::2]), strict=True)
+                attached[user_id, route] = Attached(replaced, dict(seqs))
         return [attached[pair] for pair in routes]
 
     async def detach(self, routes: Sequence[tuple[str, Route]]) -> None:
@@ -150,22 +152,25 @@ class RedisRouteTable:
             return None
         return await self._leases.judge(lambda live: live.among(gateway_ids - {""}))
 
-    async def fill_readers(self, conversation_id: str, members: Sequence[str]) -> tuple[str, ...]:
+    async def fill_readers(self, conversation_id: str, members: Mapping[str, int]) -> tuple[str, ...]:
         # A gateway that attaches a member meanwhile either is found here or adds itself, and what it
         # adds must outlive the filling: hence the touch.
         await self._redis.call([("EXPIRE", readers_key(conversation_id), scripts.READERS_KEPT_S)])
-        gateway_ids = await self._mark_large("SADD", conversation_id, members)
+        gateway_ids = await self._note_joined(conversation_id, members)
         await self._add_readers([conversation_id], {"", *gateway_ids})
         return await self._leases.judge(lambda live: live.among(gateway_ids))
 
-    async def join_readers(self, conversation_id: str, users: Sequence[str]) -> tuple[str, ...]:
-        gateway_ids = await self._mark_large("SADD", conversation_id, users)
+    async def join_readers(self, conversation_id: str, users: Sequence[str], seq: int) -> tuple[str, ...]:
+        gateway_ids = await self._note_joined(conversation_id, dict.fromkeys(users, seq))
         if gateway_ids:
             await self._add_readers([conversation_id], gateway_ids)
         return await self._leases.judge(lambda live: live.among(gateway_ids))
 
-    async def leave_readers(self, conversation_id: str, users: Sequence[str]) -> tuple[str, ...]:
-        gateway_ids = await self._mark_large("SREM", conversation_id, users)
+    async def leave_readers(self, conversation_id: str, users: Sequence[str], seq: int) -> tuple[str, ...]:
+        groups = list(by_shard(users))
+        gateway_ids = await self._located(
+            groups, [run(scripts.NOTE_LEFT, _reader_keys(group), [conversation_id, seq]) for group in groups]
+        )
         return await self._leases.judge(lambda live: live.among(gateway_ids))
 
     async def add_reader(self, conversation_ids: Sequence[str], gateway_id: str) -> None:
@@ -174,7 +179,7 @@ class RedisRouteTable:
     # Sync
 
     async def inbox(self, user_id: str, since_ms: int) -> Inbox:
-        keys = [inbox_key(user_id), large_key(user_id)]
+        keys = [inbox_key(user_id), reads_key(user_id)]
         ((complete_from, entries, large),) = await self._redis.call([run(scripts.INBOX, keys, [since_ms])])
         changed = {name: int(at_ms) for name, at_ms in zip(entries[::2], entries[1::2], strict=True)}
         changed.pop("", None)
@@ -192,7 +197,7 @@ class RedisRouteTable:
         answers = await self._redis.call(
             run(
                 scripts.CHANGED,
-                [key for user_id, _ in group for key in (inbox_key(user_id), large_key(user_id))],
+                [key for user_id, _ in group for key in (inbox_key(user_id), reads_key(user_id))],
                 [since_ms for _, since_ms in group],
             )
             for group in groups
@@ -263,17 +268,22 @@ class RedisRouteTable:
 
     # Behind them
 
-    async def _mark_large(self, verb: str, conversation_id: str, users: Iterable[str]) -> set[str]:
-        """Note or forget the conversation for these users. The gateways of all their routes, live or not."""
-        groups = list(by_shard(users))
-        answers = await self._redis.call(
+    async def _note_joined(self, conversation_id: str, members: Mapping[str, int]) -> set[str]:
+        """Note the conversation for these users (→ seq of joining). The gateways of all their routes."""
+        groups = list(by_shard(members))
+        commands = [
             run(
-                scripts.MARK_LARGE,
-                [key for user_id in group for key in (route_key(user_id), large_key(user_id))],
-                [verb, conversation_id],
+                scripts.NOTE_JOINED,
+                _reader_keys(group),
+                [conversation_id, *(members[user_id] for user_id in group)],
             )
             for group in groups
-        )
+        ]
+        return await self._located(groups, commands)
+
+    async def _located(self, groups: list[list[str]], commands: list[Command]) -> set[str]:
+        """The gateways of all routes that these answer for each group of users, live or not."""
+        answers = await self._redis.call(commands)
         return {text.partition("|")[0] for _, stored in _paired(groups, answers) for text in stored}
 
     async def _add_readers(self, conversation_ids: Iterable[str], gateway_ids: set[str]) -> None:
@@ -290,6 +300,10 @@ def _user_of(pair: tuple[str, object]) -> str:
 @lru_cache(maxsize=_REMEMBERED)
 def _index_keys(user_id: str) -> tuple[str, str]:
     return route_key(user_id), inbox_key(user_id)
+
+
+def _reader_keys(users: list[str]) -> list[str]:
+    return [key(user_id) for user_id in users for key in (route_key, reads_key, left_key)]
 
 
 def _index(users: list[str], touched: Mapping[str, Mapping[str, int]]) -> Command:

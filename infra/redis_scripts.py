@@ -25,7 +25,8 @@ __all__ = [
     "HEADS",
     "INBOX",
     "INDEX",
-    "MARK_LARGE",
+    "NOTE_JOINED",
+    "NOTE_LEFT",
     "NOTE_SEEN",
     "RAISE_HEADS",
     "READERS_KEPT_S",
@@ -45,6 +46,7 @@ _STRAY_INBOX_KEPT_S = _DAY_S
 _HEAD_KEPT_S = 30 * _DAY_S
 _SEEN_KEPT_S = 30 * _DAY_S
 _WATCHED_S = 3_600
+_LEFT_KEPT_S = _DAY_S
 READERS_KEPT_S: Final = 3_600
 
 Command = tuple[str | int, ...]
@@ -78,8 +80,8 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """)
 
 ATTACH: Final = Script(f"""
--- KEYS: route, large of each. ARGV: device, value of each.
--- Answers, of each: device and value of the route that was put out (or none), large.
+-- KEYS: route, reads of each. ARGV: device, value of each.
+-- Answers, of each: device and value of the route that was put out (or none), reads (conversation, seq, ...).
 local function since(value) return tonumber(string.match(value, '|(%d+)$')) end
 local function put_oldest_out(key)
   local all = redis.call('HGETALL', key)
@@ -99,7 +101,7 @@ for i = 1, #KEYS, 2 do
   end
   answers[#answers + 1] = device
   answers[#answers + 1] = value
-  answers[#answers + 1] = redis.call('SMEMBERS', KEYS[i + 1])
+  answers[#answers + 1] = redis.call('HGETALL', KEYS[i + 1])
 end
 return answers
 """)
@@ -191,23 +193,23 @@ if ARGV[1] ~= '-1' then redis.call('EXPIRE', KEYS[1], {_INBOX_KEPT_S}) end
 """)
 
 INBOX: Final = Script(f"""
--- KEYS: inbox, large. ARGV: since_ms. Answers: complete from, (conversation, at_ms) newest first, large.
+-- KEYS: inbox, reads. ARGV: since_ms. Answers: complete from, (conversation, at_ms) newest first, large.
 local complete = redis.call('ZSCORE', KEYS[1], '')
 if complete then redis.call('EXPIRE', KEYS[1], {_INBOX_KEPT_S})
 else redis.call('EXPIRE', KEYS[1], {_STRAY_INBOX_KEPT_S}) end
 return {{
   complete,
   redis.call('ZREVRANGEBYSCORE', KEYS[1], '+inf', ARGV[1], 'WITHSCORES'),
-  redis.call('SMEMBERS', KEYS[2]),
+  redis.call('HKEYS', KEYS[2]),
 }}
 """)
 
 CHANGED: Final = Script(f"""
--- KEYS: inbox, large of each. ARGV: since_ms of each. Answers: newest of the inbox, large of each.
+-- KEYS: inbox, reads of each. ARGV: since_ms of each. Answers: newest of the inbox, large of each.
 local answers = {{}}
 for i = 1, #KEYS, 2 do
   answers[i] = redis.call('ZREVRANGEBYSCORE', KEYS[i], '+inf', ARGV[(i + 1) / 2], 'LIMIT', 0, {MAX_PULSE} + 1)
-  answers[i + 1] = redis.call('SMEMBERS', KEYS[i + 1])
+  answers[i + 1] = redis.call('HKEYS', KEYS[i + 1])
 end
 return answers
 """)
@@ -230,11 +232,30 @@ for i = 1, #KEYS do answers[i] = redis.call('HMGET', KEYS[i], 'seq', 'at_ms') en
 return answers
 """)
 
-MARK_LARGE: Final = Script("""
--- KEYS: route, large of each. ARGV: SADD or SREM, conversation. Answers: route values of each.
+# Events may come again, older ones after newer ones: the highest seq of both decides who is inside.
+NOTE_JOINED: Final = Script("""
+-- KEYS: route, reads, left of each. ARGV: conversation, then seq of each. Answers: route values of each.
 local answers = {}
-for i = 1, #KEYS, 2 do
-  redis.call(ARGV[1], KEYS[i + 1], ARGV[2])
+for i = 1, #KEYS, 3 do
+  local n = #answers + 1
+  local seq = tonumber(ARGV[n + 1])
+  local reads = tonumber(redis.call('HGET', KEYS[i + 1], ARGV[1]) or 0)
+  local left = tonumber(redis.call('HGET', KEYS[i + 2], ARGV[1]) or 0)
+  if seq > reads and seq > left then redis.call('HSET', KEYS[i + 1], ARGV[1], ARGV[n + 1]) end
+  answers[n] = redis.call('HVALS', KEYS[i])
+end
+return answers
+""")
+
+NOTE_LEFT: Final = Script(f"""
+-- KEYS: route, reads, left of each. ARGV: conversation, seq. Answers: route values of each.
+local answers, seq = {{}}, tonumber(ARGV[2])
+for i = 1, #KEYS, 3 do
+  local reads = tonumber(redis.call('HGET', KEYS[i + 1], ARGV[1]) or 0)
+  local left = tonumber(redis.call('HGET', KEYS[i + 2], ARGV[1]) or 0)
+  if reads <= seq then redis.call('HDEL', KEYS[i + 1], ARGV[1]) end
+  if left < seq then redis.call('HSET', KEYS[i + 2], ARGV[1], ARGV[2]) end
+  redis.call('EXPIRE', KEYS[i + 2], {_LEFT_KEPT_S})
   answers[#answers + 1] = redis.call('HVALS', KEYS[i])
 end
 return answers

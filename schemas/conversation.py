@@ -114,6 +114,10 @@ class ConversationState:
         """The members now, in the order they first came."""
         return [user_id for user_id, member in self.members.items() if member.inside]
 
+    def joined(self) -> dict[str, int]:
+        """The members now, each with where his stay began."""
+        return {user_id: member.joined for user_id, member in self.members.items() if member.inside}
+
     def apply(self, event: GroupEvent | MemberEvent, position: int) -> None:
         """Take one event. Events at or before the state's position are repeats and change nothing."""
         if position <= self.position:

@@ -10,7 +10,9 @@ Everything here can be thrown away: routes come back from the gateways, the rest
     inbox:{7}:<user>                sorted set: conversation → sent_at_ms of its newest message, the
                                     newest 10,000; member "": complete from this ms on, rebuilt from
                                     Cassandra once; expires 30 days after it was last read
-    large:{7}:<user>                set: read-diffusion conversations of the user
+    reads:{7}:<user>                hash: read-diffusion conversation of the user → seq of his joining
+    left:{7}:<user>                 hash: read-diffusion conversation → seq at which he last left it; expires
+                                    a day after he last left one
     head:{3}:<conversation>         hash: seq, at_ms of the newest fanned-out message; expires after 30 days
     readers:{3}:<conversation>      set: gateways that hold a member of a read-diffusion conversation;
                                     member "": complete; filled anew from all routes each hour
@@ -45,10 +47,11 @@ __all__ = [
     "demand_key",
     "head_key",
     "inbox_key",
-    "large_key",
     "lease_key",
+    "left_key",
     "notice_key",
     "readers_key",
+    "reads_key",
     "report_key",
     "route_key",
     "seen_key",
@@ -87,8 +90,12 @@ def inbox_key(user_id: str) -> str:
     return f"inbox:{{{shard_of(user_id)}}}:{user_id}"
 
 
-def large_key(user_id: str) -> str:
-    return f"large:{{{shard_of(user_id)}}}:{user_id}"
+def reads_key(user_id: str) -> str:
+    return f"reads:{{{shard_of(user_id)}}}:{user_id}"
+
+
+def left_key(user_id: str) -> str:
+    return f"left:{{{shard_of(user_id)}}}:{user_id}"
 
 
 def head_key(conversation_id: str) -> str:

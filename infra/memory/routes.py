@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from infra.clock import Clock
@@ -18,7 +18,8 @@ class _User:
     routes: dict[str, Route] = field(default_factory=dict)
     changed: dict[str, int] = field(default_factory=dict)
     complete_from_ms: int | None = None
-    large: set[str] = field(default_factory=set)
+    reads: dict[str, int] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=dict)
 
     def touch(self, changed: Mapping[str, int]) -> None:
         """Raise inbox entries, and drop the oldest ones beyond the bound."""
@@ -32,6 +33,15 @@ class _User:
         """Entries from this time on, newest first. Nothing raises that of somebody who has left."""
         newest, _ = trim_inbox(self.changed)
         return {name: at_ms for name, at_ms in newest.items() if at_ms >= since_ms}
+
+    def join(self, conversation_id: str, seq: int) -> None:
+        if seq > self.left.get(conversation_id, 0):
+            self.reads[conversation_id] = max(seq, self.reads.get(conversation_id, seq))
+
+    def leave(self, conversation_id: str, seq: int) -> None:
+        self.left[conversation_id] = max(seq, self.left.get(conversation_id, seq))
+        if self.reads.get(conversation_id, seq + 1) <= seq:
+            del self.reads[conversation_id]
 
     def stored(self) -> list[str]:
         return [serialize_route(route) for route in self.routes.values()]
@@ -91,7 +101,7 @@ class MemoryRouteTable:
             del user.routes[replaced.device_id]
         if replaced is not None and replaced.session_id == route.session_id:
             replaced = None
-        return Attached(replaced, sorted(user.large))
+        return Attached(replaced, dict(user.reads))
 
     async def detach(self, routes: Sequence[tuple[str, Route]]) -> None:
         for user_id, route in routes:
@@ -150,20 +160,24 @@ class MemoryRouteTable:
             return None
         return self._live().among(self._readers[conversation_id])
 
-    async def fill_readers(self, conversation_id: str, members: Sequence[str]) -> tuple[str, ...]:
+    async def fill_readers(self, conversation_id: str, members: Mapping[str, int]) -> tuple[str, ...]:
         self._filled.add(conversation_id)
-        return await self.join_readers(conversation_id, members)
+        for user_id, seq in members.items():
+            self._users[user_id].join(conversation_id, seq)
+        gateway_ids = self._gateways_of(members)
+        self._readers[conversation_id] |= gateway_ids
+        return self._live().among(gateway_ids)
 
-    async def join_readers(self, conversation_id: str, users: Sequence[str]) -> tuple[str, ...]:
+    async def join_readers(self, conversation_id: str, users: Sequence[str], seq: int) -> tuple[str, ...]:
         for user_id in users:
-            self._users[user_id].large.add(conversation_id)
+            self._users[user_id].join(conversation_id, seq)
         gateway_ids = self._gateways_of(users)
         self._readers[conversation_id] |= gateway_ids
         return self._live().among(gateway_ids)
 
-    async def leave_readers(self, conversation_id: str, users: Sequence[str]) -> tuple[str, ...]:
+    async def leave_readers(self, conversation_id: str, users: Sequence[str], seq: int) -> tuple[str, ...]:
         for user_id in users:
-            self._users[user_id].large.discard(conversation_id)
+            self._users[user_id].leave(conversation_id, seq)
         return self._live().among(self._gateways_of(users))
 
     async def add_reader(self, conversation_ids: Sequence[str], gateway_id: str) -> None:
@@ -176,7 +190,7 @@ class MemoryRouteTable:
         user = self._users[user_id]
         changed = user.changed_since(since_ms)
         complete = user.complete_from_ms is not None and user.complete_from_ms <= max(since_ms, 0)
-        return Inbox(complete, changed, sorted(user.large))
+        return Inbox(complete, changed, sorted(user.reads))
 
     async def restore_inbox(self, user_id: str, changed: Mapping[str, int], complete: bool) -> None:
         user = self._users[user_id]
@@ -188,7 +202,7 @@ class MemoryRouteTable:
     async def pulse(self, users: Sequence[tuple[str, int]]) -> list[dict[str, int]]:
         return [
             newest_heads(
-                {*self._users[user_id].changed_since(since_ms), *self._users[user_id].large},
+                {*self._users[user_id].changed_since(since_ms), *self._users[user_id].reads},
                 self._heads,
                 since_ms,
             )
@@ -245,7 +259,7 @@ class MemoryRouteTable:
         now = self._clock.monotonic()
         return LiveGateways({name: boot_id for name, (boot_id, until) in self._leases.items() if until > now})
 
-    def _gateways_of(self, users: Sequence[str]) -> set[str]:
+    def _gateways_of(self, users: Iterable[str]) -> set[str]:
         return {route.gateway_id for user_id in users for route in self._users[user_id].routes.values()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -52,9 +52,9 @@ class _Partition:
     states: ConversationStates
     order: SourceOrder = field(default_factory=SourceOrder)
     batch: list[Passing | ImError] = field(default_factory=list)
-    members: dict[str, Sequence[str] | None] = field(default_factory=dict)
-    """Of each conversation that read-diffusion serves: who was inside at its first message of this batch;
-    None while nothing has changed since."""
+    members: dict[str, Mapping[str, int] | None] = field(default_factory=dict)
+    """Of each conversation that read-diffusion serves: who was inside at its first message of this batch, and
+    since which seq; None while nothing has changed since."""
 
 
 class Fanout:
@@ -122,7 +122,7 @@ class Fanout:
                 continue
             state = here.states[passing.conversation_id]
             if passing.event is not None and here.members.get(passing.conversation_id, ()) is None:
-                here.members[passing.conversation_id] = state.inside()
+                here.members[passing.conversation_id] = state.joined()
             plan = plan_fanout(routing, passing.value, batch.partition, state, passing.event, self._threshold)
             if plan.large:
                 here.members.setdefault(passing.conversation_id, None)
@@ -148,7 +148,7 @@ class Fanout:
     async def _address_large(self, plan: FanoutPlan, known: dict[str, set[str]]) -> list[Outgoing]:
         """Asks once a batch for the gateways of a conversation; `known` keeps the answers."""
         conversation_id = plan.conversation_id
-        members: Sequence[str] = ()
+        members: Mapping[str, int] = {}
         if conversation_id not in known:
             found = await self._routes.readers(conversation_id)
             if found is None:
@@ -157,16 +157,16 @@ class Fanout:
             known[conversation_id] = set(found)
         gateways = known[conversation_id]
         if plan.joined:
-            gateways.update(await self._routes.join_readers(conversation_id, plan.joined))
+            gateways.update(await self._routes.join_readers(conversation_id, plan.joined, plan.routing.seq))
         if plan.left:
-            gateways.update(await self._routes.leave_readers(conversation_id, plan.left))
+            gateways.update(await self._routes.leave_readers(conversation_id, plan.left, plan.routing.seq))
         return address_large(plan, sorted(gateways), members)
 
-    def _members_at_first(self, plan: FanoutPlan) -> Sequence[str]:
+    def _members_at_first(self, plan: FanoutPlan) -> Mapping[str, int]:
         """Who was inside at the first message of this batch: who joins later in it sees none before."""
         here = self._partitions[plan.partition]
         members = here.members[plan.conversation_id]
-        return here.states[plan.conversation_id].inside() if members is None else members
+        return here.states[plan.conversation_id].joined() if members is None else members
 
 
 def read_passing(record: Record, known: Container[str]) -> Passing | ImError:

@@ -102,7 +102,7 @@ def address_small(plan: FanoutPlan, gateways_of: Mapping[str, Sequence[str]]) ->
     return [_outgoing(plan, gateway_id, users, expand=False) for gateway_id, users in users_at.items()]
 
 
-def address_large(plan: FanoutPlan, gateways: Sequence[str], members: Sequence[str]) -> list[Outgoing]:
+def address_large(plan: FanoutPlan, gateways: Sequence[str], members: Iterable[str]) -> list[Outgoing]:
     """One record for each gateway that may hold a member.
 
     `members` is everybody inside, when the gateways may not know them yet (the conversation has just

@@ -122,7 +122,7 @@ async def check_an_attached_route_is_found_whole(table: RouteTable, elapse: Elap
     route = a_route(gateway_id, since_ms="1700000000000")
     (attached,) = await table.attach([(user_id, route)])
     assert attached.replaced is None
-    assert attached.large == []
+    assert attached.large == {}
     assert await table.routes_of([user_id, a_name("u")]) == {user_id: [route]}
 
 
@@ -262,11 +262,11 @@ async def check_readers_are_unknown_until_they_are_filled(table: RouteTable, ela
     members, conversation_id = [a_name("u") for _ in range(3)], f"g:{a_name('c')}"
     await table.attach([(members[0], a_route(first)), (members[1], a_route(second))])
     assert await table.readers(conversation_id) is None
-    assert await table.fill_readers(conversation_id, members) == (first, second)
+    assert await table.fill_readers(conversation_id, dict.fromkeys(members, 4)) == (first, second)
     assert await table.readers(conversation_id) == (first, second)
     assert (await table.inbox(members[2], 0)).large == [conversation_id]
     (attached,) = await table.attach([(members[2], a_route(first))])
-    assert attached.large == [conversation_id]
+    assert attached.large == {conversation_id: 4}
 
 
 async def check_adding_a_reader_does_not_make_them_known(table: RouteTable, elapse: Elapse) -> None:
@@ -274,7 +274,7 @@ async def check_adding_a_reader_does_not_make_them_known(table: RouteTable, elap
     conversation_id = f"g:{a_name('c')}"
     await table.add_reader([conversation_id], early)
     assert await table.readers(conversation_id) is None
-    await table.fill_readers(conversation_id, [a_name("u")])
+    await table.fill_readers(conversation_id, {a_name("u"): 1})
     await table.add_reader([conversation_id], late)
     assert await table.readers(conversation_id) == tuple(sorted([early, late]))
 
@@ -282,14 +282,46 @@ async def check_adding_a_reader_does_not_make_them_known(table: RouteTable, elap
 async def check_readers_follow_joins_leaves_and_leases(table: RouteTable, elapse: Elapse) -> None:
     gateway_id, user_id, conversation_id = await a_gateway(table), a_name("u"), f"g:{a_name('c')}"
     await table.attach([(user_id, a_route(gateway_id))])
-    assert await table.fill_readers(conversation_id, []) == ()
+    assert await table.fill_readers(conversation_id, {}) == ()
     assert await table.readers(conversation_id) == ()
-    assert await table.join_readers(conversation_id, [user_id]) == (gateway_id,)
+    assert await table.join_readers(conversation_id, [user_id], 2) == (gateway_id,)
     assert await table.readers(conversation_id) == (gateway_id,)
-    assert await table.leave_readers(conversation_id, [user_id]) == (gateway_id,)
+    assert await table.leave_readers(conversation_id, [user_id], 3) == (gateway_id,)
     assert (await table.inbox(user_id, 0)).large == []
     await table.drop_lease(gateway_id, "boot-1")
     assert await table.readers(conversation_id) == ()
+
+
+async def check_a_reader_reads_from_his_newest_joining(table: RouteTable, elapse: Elapse) -> None:
+    gateway_id, user_id, conversation_id = await a_gateway(table), a_name("u"), f"g:{a_name('c')}"
+    route = a_route(gateway_id)
+
+    async def reads() -> dict[str, int]:
+        (attached,) = await table.attach([(user_id, route)])
+        return attached.large
+
+    await table.fill_readers(conversation_id, {user_id: 9})
+    assert await reads() == {conversation_id: 9}
+    await table.leave_readers(conversation_id, [user_id], 10)
+    assert await reads() == {}
+    await table.join_readers(conversation_id, [user_id], 100)
+    assert await reads() == {conversation_id: 100}
+
+
+async def check_events_that_come_again_change_no_reader(table: RouteTable, elapse: Elapse) -> None:
+    gateway_id, conversation_id = await a_gateway(table), f"g:{a_name('c')}"
+    back, gone, other = a_name("u"), a_name("u"), a_name("u")
+    everybody = [(user_id, a_route(gateway_id)) for user_id in (back, gone, other)]
+    await table.fill_readers(conversation_id, {back: 9, gone: 9, other: 11})
+    for _ in range(2):
+        await table.leave_readers(conversation_id, [back, gone], 10)
+        await table.join_readers(conversation_id, [back], 100)
+        await table.leave_readers(conversation_id, [gone], 10)
+        await table.leave_readers(conversation_id, [gone, back], 7)
+        await table.join_readers(conversation_id, [gone], 9)
+        await table.fill_readers(conversation_id, {back: 9, gone: 9, other: 5})
+        large = [attached.large for attached in await table.attach(everybody)]
+        assert large == [{conversation_id: 100}, {}, {conversation_id: 11}]
 
 
 async def check_a_pulse_tells_the_heads_of_what_changed(table: RouteTable, elapse: Elapse) -> None:
@@ -297,8 +329,8 @@ async def check_a_pulse_tells_the_heads_of_what_changed(table: RouteTable, elaps
     old, new, quiet, loud = (f"g:{a_name('c')}" for _ in range(4))
     heads = {old: Head(3, 10), new: Head(7, 30), quiet: Head(1, 10), loud: Head(9, 40)}
     await table.index({user_id: {old: 10, new: 30}, other: {old: 10}}, heads)
-    await table.fill_readers(quiet, [user_id])
-    await table.fill_readers(loud, [user_id])
+    await table.fill_readers(quiet, {user_id: 1})
+    await table.fill_readers(loud, {user_id: 1})
     answers = await table.pulse([(user_id, 20), (other, 20), (other, 0), (user_id, 20)])
     assert answers == [{new: 7, loud: 9}, {}, {old: 3}, {new: 7, loud: 9}]
 

@@ -101,7 +101,13 @@ class Path:
 
     async def _expand(self, message: Message, members: list[str], head: dict[str, Head]) -> None:
         await self.routes.index({}, head)
-        readers = await self.routes.fill_readers(message.conversation_id, members)
+        conversation_id = message.conversation_id
+        state = self.states[conversation_id]
+        left = [user_id for user_id in members if not state.is_member(user_id)]
+        readers = [
+            *await self.routes.fill_readers(conversation_id, state.joined()),
+            *await self.routes.leave_readers(conversation_id, left, message.seq),
+        ]
         await self._publish(
             message, {g: [message.sender] for g in {*readers, message.gateway_id}}, expand=True
         )

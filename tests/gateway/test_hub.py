@@ -107,25 +107,82 @@ def test_a_large_conversation_is_expanded_from_the_index() -> None:
     assert seqs(sessions["alice"]) == [[1], [2], [3], [4], [5], [6]]
     assert seqs(sessions["bob"]) == [[1], [2], [3], [4], [5]]
     assert seqs(sessions["carol"]) == [[3], [4], [5], [6]]
-    assert hub.readers.of("g:t") == {"alice", "carol"}
+    assert hub.readers.of("g:t") == {"alice": 1, "carol": 3}
 
 
 def test_a_leave_in_small_mode_is_seen_by_the_index_too() -> None:
     """So that a group that is large again later does not reach who left in between."""
     hub, sessions = a_hub("alice", "bob")
-    hub.add_readers("g:t", ["alice", "bob"])
+    hub.add_readers("g:t", ["alice", "bob"], 1)
     hub.dispatch([event(1, ["alice", "bob"], expand=False, action="left", users=["bob"])], 0.0)
     hub.dispatch([outbound(2, ["alice"], expand=True)], 0.0)
     assert seqs(sessions["bob"]) == [[1]]
 
 
+def test_who_joins_again_is_shown_nothing_from_before() -> None:
+    """The route table tells of the join (4) while the messages before it are still on their way here."""
+    hub, sessions = a_hub("alice", "bob")
+    hub.add_readers("g:t", ["alice"], 1)
+    hub.add_readers("g:t", ["bob"], 4)
+    hub.dispatch([outbound(seq, [], expand=True) for seq in (2, 3)], 0.0)
+    hub.dispatch([event(4, [], action="joined", users=["bob"]), outbound(5, [], expand=True)], 0.0)
+    assert seqs(sessions["alice"]) == [[2, 3], [4], [5]]
+    assert seqs(sessions["bob"]) == [[4], [5]]
+
+
+def test_a_frame_is_cut_where_a_reader_begins() -> None:
+    """Also when the join between its messages went elsewhere, and also for who wrote one of them."""
+    hub, sessions = a_hub("alice", "bob", "carol")
+    hub.add_readers("g:t", ["alice"], 1)
+    hub.add_readers("g:t", ["bob", "carol"], 4)
+    hub.dispatch(
+        [
+            outbound(3, [], expand=True),
+            outbound(4, [], expand=True),
+            outbound(5, [], expand=True, session_id="carol"),
+        ],
+        0.0,
+    )
+    assert seqs(sessions["alice"]) == [[3, 4, 5]]
+    assert seqs(sessions["bob"]) == [[4, 5]]
+    assert seqs(sessions["carol"]) == [[4]]
+
+
+def test_who_is_named_gets_it_whatever_the_index_says() -> None:
+    """Fan-out knows who is inside at each message."""
+    hub, sessions = a_hub("bob")
+    hub.add_readers("g:t", ["bob"], 4)
+    hub.dispatch([outbound(3, ["bob"], expand=True)], 0.0)
+    assert seqs(sessions["bob"]) == [[3]]
+
+
+def test_an_old_leave_takes_no_reader_out_who_is_back() -> None:
+    """It ends the stay before the one the route table told of; a later one ends that too."""
+    hub, sessions = a_hub("bob")
+    hub.add_readers("g:t", ["bob"], 4)
+    hub.dispatch([event(2, ["bob"], action="left", users=["bob"]), outbound(5, [], expand=True)], 0.0)
+    hub.dispatch([event(6, ["bob"], action="left", users=["bob"]), outbound(7, [], expand=True)], 0.0)
+    assert seqs(sessions["bob"]) == [[2], [5], [6]]
+
+
+def test_who_is_a_reader_goes_on_reading_when_the_table_tells_of_a_later_stay() -> None:
+    """His other device just came: what is before the leave is his to see, what is between is not."""
+    hub, sessions = a_hub("bob")
+    hub.add_readers("g:t", ["bob"], 1)
+    hub.add_readers("g:t", ["bob"], 5)
+    hub.dispatch([outbound(2, [], expand=True), event(3, ["bob"], action="left", users=["bob"])], 0.0)
+    hub.dispatch([outbound(4, [], expand=True), event(5, ["bob"], action="joined", users=["bob"])], 0.0)
+    hub.dispatch([outbound(6, [], expand=True)], 0.0)
+    assert seqs(sessions["bob"]) == [[2], [3], [5], [6]]
+
+
 def test_who_disconnects_is_no_reader_any_more() -> None:
     """The last session of a user takes the user out of every index."""
     hub, sessions = a_hub("alice", "bob")
-    hub.add_readers("g:t", ["alice", "bob"])
+    hub.add_readers("g:t", ["alice", "bob"], 1)
     hub.remove(sessions["bob"])
     hub.remove(sessions["bob"])
-    assert hub.readers.of("g:t") == {"alice"}
+    assert hub.readers.of("g:t") == {"alice": 1}
     hub.remove(sessions["alice"])
     assert hub.readers.conversations() == []
 
@@ -133,9 +190,9 @@ def test_who_disconnects_is_no_reader_any_more() -> None:
 def test_an_index_is_announced_by_its_first_reader_only() -> None:
     """So that the route table is told once."""
     hub, _ = a_hub("alice", "bob")
-    assert not hub.add_readers("g:t", ["absent"])
-    assert hub.add_readers("g:t", ["alice"])
-    assert not hub.add_readers("g:t", ["bob"])
+    assert not hub.add_readers("g:t", ["absent"], 1)
+    assert hub.add_readers("g:t", ["alice"], 1)
+    assert not hub.add_readers("g:t", ["bob"], 1)
 
 
 def test_a_frame_for_users_leaves_out_the_one_who_knows() -> None:

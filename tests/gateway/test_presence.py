@@ -19,7 +19,9 @@ from infra.ports import Attached, GatewayNotice, Outgoing, Route
 from schemas.codec import OUTBOUND
 from schemas.codes import CloseCode
 from schemas.errors import Unavailable
-from tests.gateway.makers import a_session, opened
+from schemas.records import Outbound
+from tests.builders import a_message, framed
+from tests.gateway.makers import a_session, opened, written
 from tests.gateway.path import settle
 
 
@@ -194,10 +196,38 @@ async def test_a_gateway_that_slept_takes_no_device_from_its_newer_connection() 
 async def test_the_large_conversations_of_a_user_are_indexed_with_the_route() -> None:
     """And the table learns that this gateway holds a member."""
     place, table, _ = await a_place()
-    await table.fill_readers("g:big", ["bob", "carol"])
+    await table.fill_readers("g:big", {"bob": 3, "carol": 1})
     await place.presence.attach(place.session("bob", "s1"))
-    assert place.hub.readers.of("g:big") == {"bob"}
+    assert place.hub.readers.of("g:big") == {"bob": 3}
     assert await table.readers("g:big") == ("gw-1",)
+
+
+def large(seq: int, users: Sequence[str] = (), action: str = "") -> Outbound:
+    """A record of a large conversation for every gateway that holds a member: a text, or an event."""
+    content = f'{{"action":"{action}","by":"alice","users":["bob"]}}' if action else "1"
+    kind = "member" if action else "text"
+    message = a_message(seq, seq, conversation_id="g:big", kind=kind, content=content, session_id="elsewhere")
+    return Outbound("message", framed(message), list(users), 0, seq, expand=True)
+
+
+def seqs(session: Session) -> list[int]:
+    """What was delivered, in order."""
+    frames = (f for f in written(session) if f["type"] == "deliver")
+    return [message["seq"] for frame in frames for message in frame["messages"]]
+
+
+async def test_who_comes_back_to_a_large_group_sees_nothing_from_before() -> None:
+    """Fan-out tells the table of his join before its own batch, and this gateway may be far behind."""
+    place, table, _ = await a_place()
+    await table.fill_readers("g:big", {"bob": 1})
+    await table.leave_readers("g:big", ["bob"], 252)
+    await table.join_readers("g:big", ["bob"], 306)
+    session = place.session("bob", "s1")
+    await place.presence.attach(session)
+    place.hub.dispatch([large(seq) for seq in range(301, 306)], 0.0)
+    assert seqs(session) == []
+    place.hub.dispatch([large(306, ["bob"], "joined"), large(307)], 0.0)
+    assert seqs(session) == [306, 307]
 
 
 async def test_without_its_lease_a_gateway_is_gone() -> None:

@@ -70,6 +70,14 @@ class Path:
         )
         self.bus.commit("im.persistence", "im.messages", 0, count)
 
+    async def reads(self) -> dict[str, int]:
+        """Since which seq the group is read, by those whom the route table knows as readers."""
+        attached = await self.routes.attach(
+            [(u, Route("tv", "gw-2", "boot", f"t-{u}", "web", 0)) for u in PEOPLE]
+        )
+        found = zip(PEOPLE, attached, strict=True)
+        return {user: answer.large[GROUP] for user, answer in found if GROUP in answer.large}
+
     def addressed(self) -> dict[int, set[str]]:
         """By source offset: whom the newest delivery named (repeats name the same people)."""
         outs: list[Outbound] = [OUTBOUND.decode(r.value) for r in self.bus.records("im.outbound.gw-2")]
@@ -150,6 +158,44 @@ def test_who_joins_later_in_a_batch_is_not_named_for_what_came_before() -> None:
     addressed = asyncio.run(story())
     assert addressed[4] == {"alice", "cy"}
     assert "bob" in addressed[5]
+
+
+def test_the_route_table_learns_since_when_each_member_reads() -> None:
+    """From the joining of the newest stay on: as events pass, and when Redis was emptied."""
+
+    async def story() -> list[dict[str, int]]:
+        steps = [("joined", "bob"), ("joined", "cy"), ("left", "bob"), ("says", ""), ("joined", "bob")]
+        path = Path([*steps, ("says", "")], threshold=2)
+        await path.open()
+        await path.run(0, 3)
+        found = [await path.reads()]
+        await path.run(3, 7)
+        found.append(await path.reads())
+        for start in (4, 6):  # with the join in the batch, and long after it
+            path.routes.flush()
+            await path.reconnect()
+            await path.run(start, 7)
+            found.append(await path.reads())
+        return found
+
+    first, *others = asyncio.run(story())
+    assert first == {"alice": 1, "bob": 2, "cy": 3}
+    assert others == [{"alice": 1, "bob": 6, "cy": 3}] * 3
+
+
+@given(st.integers(0, 8), st.integers(0, 8))
+def test_a_repeated_part_changes_no_reader(start: int, stop: int) -> None:
+    """Old joins let nobody in who left since, old leaves put nobody out who is back."""
+
+    async def story() -> dict[str, int]:
+        steps = [("joined", "bob"), ("joined", "cy"), ("left", "bob"), ("joined", "dee"), ("joined", "bob")]
+        path = Path([*steps, ("left", "dee"), ("says", "")], threshold=2)
+        await path.open()
+        await path.run(0, 8)
+        await path.run(min(start, stop), max(start, stop))
+        return await path.reads()
+
+    assert asyncio.run(story()) == {"alice": 1, "bob": 6, "cy": 3}
 
 
 def test_poison_is_buried_and_the_next_message_goes_out() -> None:

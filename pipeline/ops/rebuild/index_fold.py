@@ -7,7 +7,7 @@ large its conversation, and only events cost more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from infra.ports import Head
@@ -82,8 +82,17 @@ class IndexFold:
                 found.setdefault(user_id, {})[name] = at_ms
         return found
 
-    def large(self) -> Iterator[tuple[str, list[str]]]:
-        """The large conversations with their members."""
+    def large(self) -> Iterator[tuple[str, dict[str, int]]]:
+        """The large conversations with their members (→ the seq of their joining)."""
         for name, here in self._conversations.items():
             if self._is_large(here):
-                yield name, here.state.inside()
+                yield name, here.state.joined()
+
+    def left(self, conversation_id: str, users: Iterable[str]) -> dict[int, list[str]]:
+        """By seq: those of these users, members once, who left with it and are not inside any more."""
+        members = self._conversations[conversation_id].state.members
+        found: dict[int, list[str]] = {}
+        for user_id in users:
+            if seq := members[user_id].left:
+                found.setdefault(seq, []).append(user_id)
+        return found

@@ -109,7 +109,7 @@ async def apply_index(
         outcome.update(heads=len(heads), inboxes=len(inboxes), large=len(large))
 
 
-async def _correct_large(doors: Doors, plan: IndexPlan, filled: Mapping[str, list[str]]) -> None:
+async def _correct_large(doors: Doors, plan: IndexPlan, filled: Mapping[str, Mapping[str, int]]) -> None:
     """Who left while the members were being written is taken out again.
 
     Fan-out may have taken them out before they were put in. Leaves beyond what is read now come later
@@ -118,7 +118,6 @@ async def _correct_large(doors: Doors, plan: IndexPlan, filled: Mapping[str, lis
     ends = await doors.bus.ends(MESSAGES)
     await _read(doors, plan, plan.ends, ends)
     plan.ends = ends
-    for name, members in plan.fold.large():
-        inside = set(members)
-        if left := [user for user in filled.get(name, ()) if user not in inside]:
-            await doors.routes.leave_readers(name, left)
+    for name, members in filled.items():
+        for seq, users in plan.fold.left(name, members).items():
+            await doors.routes.leave_readers(name, users, seq)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.memory.routes import MemoryRouteTable
-from infra.ports import Outgoing
+from infra.ports import Outgoing, Route
 from pipeline.batch import Batch
 from pipeline.fanout.agent import Fanout
 from pipeline.ops.rebuild.redis import apply_index, fold_log
@@ -60,10 +60,11 @@ async def fan_out(world: World, partition: int, start: int = 0) -> None:
 
 async def index_of(routes: MemoryRouteTable) -> dict[str, object]:
     inboxes = {user: await routes.inbox(user, 0) for user in PEOPLE}
+    attached = await routes.attach([(user, Route("tv", "gw-9", "boot", user, "web", 0)) for user in PEOPLE])
     return {
         "heads": await routes.heads([*GROUPS, TALK]),
         "inboxes": {user: inbox.changed for user, inbox in inboxes.items()},
-        "large": {user: inbox.large for user, inbox in inboxes.items()},
+        "large": [answer.large for answer in attached],
     }
 
 
