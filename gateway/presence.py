@@ -201,7 +201,8 @@ class Presence:
     async def _attach(self, sessions: list[Session], again: bool = False) -> list[Attached]:
         """Routes give way to newer ones: their devices went elsewhere since. That is expected of those that
         are attached `again`; of others when this gateway stood still between their welcome and this call."""
-        given = answers = await self._routes.attach([(s.user_id, self._route(s)) for s in sessions])
+        with self._hub.readers.departures() as left:
+            given = answers = await self._routes.attach([(s.user_id, self._route(s)) for s in sessions])
         large: list[str] = []
         for session, attached in zip(sessions, answers, strict=True):
             if session.id in self._hub.sessions:
@@ -209,7 +210,8 @@ class Presence:
                 large += [
                     conversation_id
                     for conversation_id, seq in attached.large.items()
-                    if self._hub.add_readers(conversation_id, (user_id,), seq)
+                    if left.get((conversation_id, user_id), 0) < seq
+                    and self._hub.add_readers(conversation_id, (user_id,), seq)
                 ]
             else:  # it ended while the call was out, and its removal may have come first
                 self.detach(session)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["Readers"]
+__all__ = ["Departures", "Readers"]
 
 _NOBODY: Final[Mapping[str, int]] = MappingProxyType({})
+
+Departures = dict[tuple[str, str], int]
+"""(conversation, user) → the seq at which he left."""
 
 
 class Readers:
@@ -22,6 +26,7 @@ class Readers:
     def __init__(self) -> None:
         self._by_conversation: dict[str, dict[str, int]] = {}
         self._by_user: dict[str, set[str]] = {}
+        self._following: list[Departures] = []
 
     def __contains__(self, conversation_id: str) -> bool:
         return conversation_id in self._by_conversation
@@ -50,6 +55,18 @@ class Readers:
         for user_id in users:
             if self.of(conversation_id).get(user_id, seq) <= seq:
                 self._forget(conversation_id, user_id)
+            for departures in self._following:
+                departures[conversation_id, user_id] = seq
+
+    @contextmanager
+    def departures(self) -> Iterator[Departures]:
+        """Collects who leaves meanwhile: what was asked before may answer that he is inside."""
+        departures: Departures = {}
+        self._following.append(departures)
+        try:
+            yield departures
+        finally:
+            self._following = [other for other in self._following if other is not departures]
 
     def gone(self, user_id: str) -> None:
         """This user has no session here any more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -228,6 +228,37 @@ async def test_who_comes_back_to_a_large_group_sees_nothing_from_before() -> Non
     assert seqs(session) == []
     place.hub.dispatch([large(306, ["bob"], "joined"), large(307)], 0.0)
     assert seqs(session) == [306, 307]
+
+
+class Overtaken(Table):
+    """A table whose answer to an attach comes after something else has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.overtake: Callable[[], None] = lambda: None
+
+    async def attach(self, routes: Sequence[tuple[str, Route]]) -> list[Attached]:
+        answers = await super().attach(routes)
+        self.overtake()
+        return answers
+
+
+async def test_a_leave_that_overtakes_the_table_s_answer_counts() -> None:
+    """He was inside when the table was asked; he is out when it has answered. Unless he is back by then."""
+    table = Overtaken()
+    place = Place(table, MemoryBus(1, ManualClock()))
+    await place.presence.startup()
+    await table.fill_readers("g:big", {"bob": 1})
+    session = place.session("bob", "s1")
+    table.overtake = lambda: place.hub.dispatch([large(9, ["bob"], "left")], 0.0)
+    await place.presence.attach(session)
+    place.hub.dispatch([large(10)], 0.0)
+    assert seqs(session) == [9]
+    await table.leave_readers("g:big", ["bob"], 9)
+    await table.join_readers("g:big", ["bob"], 11)
+    await place.presence.attach(session)
+    place.hub.dispatch([large(10), large(12)], 0.0)
+    assert seqs(session) == [9, 12]
 
 
 async def test_without_its_lease_a_gateway_is_gone() -> None:
