@@ -198,9 +198,9 @@ class Hearing:
         )
 
     def _place(self, conversation: str, seq: int, by: str) -> None:
-        hole = self.holes.have(conversation, seq, time.monotonic(), by)
-        if hole is not None and by != "history":
-            self._log(history.Gap, conversation=conversation, first=hole.first, last=hole.last, by=by)
+        for hole in self.holes.have(conversation, seq, time.monotonic(), by):
+            if by != "history":
+                self._log(history.Gap, conversation=conversation, first=hole.first, last=hole.last, by=by)
 
     def _log(self, event: Any, **fields: Any) -> None:
         self._journal.log(event, **fields)

@@ -46,32 +46,33 @@ class Holes:
     def top(self, conversation: str) -> int:
         return self._have[conversation].top if conversation in self._have else 0
 
-    def have(self, conversation: str, seq: int, now: float, by: str) -> Hole | None:
-        """A message came. Returns the hole that it shows, if it jumps over something, or over what was
-        given time until now: deliveries come in order."""
+    def have(self, conversation: str, seq: int, now: float, by: str) -> list[Hole]:
+        """A message came. Returns the holes that it shows: what it jumps over, or what was given time until
+        now and it has passed by: deliveries come in order."""
         ranges = self._have.setdefault(conversation, Ranges())
         top = ranges.top
         ranges.add(seq)
         if top and seq == top + 1:
-            return self._passed_by(conversation, now)
+            return self._passed_by(conversation, now, seq)
         if not top:
-            return None
+            return []
         if seq <= top:
-            return self._passed_by(conversation, now, seq) if by == "seq" else None
+            return self._passed_by(conversation, now, seq) if by == "seq" else []
         hole = Hole(conversation, top + 1, seq - 1, by)
         self._known.append(_Known(hole, now, told=True))
-        return hole
+        return [hole]
 
-    def _passed_by(self, conversation: str, now: float, before: int | None = None) -> Hole | None:
-        """The hole in this conversation (below `before`) that nobody was told of yet; from now on it is
+    def _passed_by(self, conversation: str, now: float, before: int) -> list[Hole]:
+        """The holes of this conversation below `before` that nobody was told of yet; from now on they are
         asked for."""
+        passed = []
         for known in self._known:
             hole = known.hole
-            below = hole if before is None else hole._replace(last=min(hole.last, before - 1))
+            below = hole._replace(last=min(hole.last, before - 1))
             if hole.conversation == conversation and not known.told and not self._closed(below):
                 known.told, known.due_at = True, now
-                return known.hole
-        return None
+                passed.append(hole)
+        return passed
 
     def have_sent(self, conversation: str, seq: int, now: float) -> None:
         """An own message has its place. Deliveries of what stands before it may come a moment later."""
