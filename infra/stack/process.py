@@ -78,6 +78,15 @@ class ChildProcess:
         """Spawn it; its output goes to the end of its log. Raises `Unavailable` when it cannot be run."""
         self._process = await _spawn(self.spec.argv, self.spec.log, self.spec.env)
 
+    async def start_ready(self) -> None:
+        """Start it and return when it is ready; nothing is left of it if that fails or is cancelled."""
+        try:
+            await self.start()
+            await self.wait_ready()
+        except BaseException:
+            await self.stop()
+            raise
+
     async def start_standby(self) -> None:
         """Spawn it, but let it only get ready to begin. `release` lets it begin."""
         env = {**self.spec.env, STANDBY: "on"}

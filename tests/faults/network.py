@@ -93,12 +93,7 @@ class Network:
                 ready=lambda: self._reaches(control),
             )
         )
-        try:
-            await self._proxy.start()
-            await self._proxy.wait_ready()
-        except BaseException:
-            await self._proxy.stop()
-            raise
+        await self._proxy.start_ready()
         return self
 
     async def __aexit__(

@@ -45,12 +45,7 @@ class Yardstick:
         )
 
     async def __aenter__(self) -> Self:
-        try:
-            await self._process.start()
-            await self._process.wait_ready()
-        except BaseException:
-            await self._process.stop()
-            raise
+        await self._process.start_ready()
         return self
 
     async def __aexit__(
