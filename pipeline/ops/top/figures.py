@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -10,6 +10,8 @@ import msgspec
 from infra.ports import Announced
 from infra.telemetry.exposition import Look, Series, between, matching, quantile, total
 from infra.telemetry.scrape import Seen
+from pipeline.ops.accounts.audit import Account
+from pipeline.ops.accounts.findings import Between
 
 __all__ = ["GatewayFigures", "GroupFigures", "Offsets", "StageFigures", "Top", "Watch", "figures"]
 
@@ -26,12 +28,13 @@ class Offsets(msgspec.Struct, frozen=True):
 
 
 class Watch(msgspec.Struct, frozen=True):
-    """One look at everything: the processes that answered, those that did not, the groups, and what
-    was said by engines that could not be asked."""
+    """One look at everything: the processes that answered, those that did not, the groups, the ledger's
+    newest account, and what was said by engines that could not be asked."""
 
     seen: dict[Announced, Seen]
     silent: list[Announced]
     groups: dict[str, Offsets]
+    account: Account | None = None
     away: list[str] = []
 
 
@@ -81,8 +84,8 @@ class Top(msgspec.Struct, frozen=True):
     stages: list[StageFigures]
     gateways: list[GatewayFigures]
     groups: list[GroupFigures]
-    unaccounted: dict[str, int]
-    """By the places between which messages are missing, as the ledger says; empty without a ledger."""
+    unaccounted: dict[Between, int]
+    """By step, as the ledger's newest account says; empty if nobody keeps the books."""
     silent: list[Announced]
     away: list[str]
 
@@ -115,7 +118,7 @@ def figures(before: Watch, after: Watch, stages: Sequence[str]) -> Top:
         stages=[_stage(name, workers) for name in stages],
         gateways=[_gateway(name, one) for name, one in sorted(gateways.items())],
         groups=[_group(n, before.groups.get(n), now) for n, now in after.groups.items()],
-        unaccounted=_unaccounted(risen.values()),
+        unaccounted=dict(after.account.unaccounted) if after.account is not None else {},
         silent=after.silent,
         away=after.away,
     )
@@ -173,15 +176,6 @@ def _group(name: str, before: Offsets | None, now: Offsets) -> GroupFigures:
         committed_per_s=sum(moved.values()) / seconds,
         still=sorted(p for p, count in waiting.items() if count and not moved[p] and before is not None),
     )
-
-
-def _unaccounted(processes: Iterable[_Risen]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for process in processes:
-        for labels, value in matching(process.now, "im_ledger_unaccounted"):
-            place = labels.get("between", "")
-            found[place] = found.get(place, 0) + int(value)
-    return found
 
 
 def _ms(seconds: float | None) -> float | None:

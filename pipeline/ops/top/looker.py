@@ -16,6 +16,8 @@ from infra.ports import Announced, Bus, RouteTable
 from infra.redis import RedisRouteTable
 from infra.settings import Settings
 from infra.telemetry.scrape import scrape
+from pipeline.ops.accounts.audit import Account
+from pipeline.ops.accounts.ledger_view import newest_account
 from pipeline.ops.top.figures import Offsets, Top, Watch, figures
 from pipeline.topology import STAGES, group_of
 from schemas.errors import Unavailable
@@ -26,13 +28,15 @@ _STAGES: Final = [spec.name for spec in STAGES]
 
 
 class Looker:
-    """Finds the processes by what they announce, and the groups by what the log knows of them."""
+    """Finds the processes by what they announce, the groups by what the log knows of them, and what the
+    ledger reported."""
 
     def __init__(self, bus: Bus, routes: RouteTable, http: aiohttp.ClientSession) -> None:
         self._bus = bus
         self._routes = routes
         self._http = http
         self._known: list[Announced] = []
+        self._account: Account | None = None
 
     async def watch(self) -> Watch:
         """One look at everything. An engine that is away is named; the rest is shown all the same."""
@@ -40,6 +44,7 @@ class Looker:
         groups: dict[str, Offsets] = {}
         try:
             self._known = await self._routes.announced()
+            self._account = await newest_account(self._routes)
         except Unavailable as error:
             away.append(str(error))
         try:
@@ -48,7 +53,7 @@ class Looker:
             away.append(str(error))
         seen = await scrape(self._http, self._known)
         silent = [process for process in self._known if process not in seen]
-        return Watch(seen, silent, groups, away)
+        return Watch(seen, silent, groups, self._account, away)
 
     async def tops(self, interval_s: float) -> AsyncGenerator[Top, None]:
         """The figures of each interval, without end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import aiohttp
+import msgspec
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
@@ -10,9 +11,12 @@ from infra.clock import ManualClock
 from infra.memory.bus import MemoryBus
 from infra.memory.routes import MemoryRouteTable
 from infra.ports import Announced
+from pipeline.ops.accounts.audit import REPORT, Account
 from pipeline.ops.top.figures import figures
 from pipeline.ops.top.looker import Looker
 from schemas.errors import Unavailable
+
+ACCOUNT = Account(0, 60_000, 61_000, {}, 0, {"message-row": 2}, [])
 
 
 class Flaky(MemoryRouteTable):
@@ -31,7 +35,8 @@ async def metrics(_: web.Request) -> web.Response:
 
 
 async def test_what_was_known_is_asked_while_redis_is_away() -> None:
-    """Processes found before are still shown, the silent one and the engine that is away are named."""
+    """Processes found before are still shown, and what the ledger said last; the silent process and the
+    engine that is away are named."""
     clock = ManualClock()
     table = Flaky(clock)
     app = web.Application()
@@ -39,11 +44,13 @@ async def test_what_was_known_is_asked_while_redis_is_away() -> None:
     async with TestServer(app) as server, aiohttp.ClientSession() as http:
         await table.announce(Announced("worker", "w-1", f"{server.host}:{server.port}"), 60.0)
         await table.announce(Announced("worker", "w-2", "127.0.0.1:1"), 60.0)
+        await table.put_report(REPORT, msgspec.json.encode(ACCOUNT), 60.0)
         looker = Looker(MemoryBus(1, clock), table, http)
         before = await looker.watch()
         table.away = True
         top = figures(before, await looker.watch(), ["fanout"])
     assert [p.name for p in top.silent] == ["w-2"]
     assert top.away == ["Redis is away"]
+    assert top.unaccounted == {"message-row": 2}
     assert (top.stages[0].workers, top.stages[0].waiting) == (1, 4)
     assert {group.group for group in top.groups} >= {"im.fanout"}

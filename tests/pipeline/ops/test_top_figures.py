@@ -11,10 +11,12 @@ from infra.ports import Announced
 from infra.telemetry.exposition import parse_look
 from infra.telemetry.histogram import BatchHistogram
 from infra.telemetry.scrape import Seen
-from pipeline.ops.top.figures import Offsets, Watch, figures
+from pipeline.ops.accounts.audit import Account
+from pipeline.ops.top.figures import Offsets, Top, Watch, figures
 from pipeline.ops.top.view import page_of
 
 STAGES = ["moderation", "persistence"]
+ACCOUNT = Account(0, 60_000, 61_000, {}, 0, {"accepted-message": 3}, [])
 
 
 class FakeWorker:
@@ -94,14 +96,22 @@ def test_a_group_that_stands_still_names_its_partition() -> None:
 
 def test_the_page_tells_what_is_wrong() -> None:
     """Missing messages and silent processes are named below the tables."""
-    worker = FakeWorker("w1")
-    missing = Gauge("im_ledger_unaccounted", "t", ["between"], registry=worker.registry)
-    missing.labels("accepted..messages").set(3)
-    watch = watch_of(0.0, worker)
-    silent = Watch(watch.seen, [Announced("gateway", "gw-9", "host:1")], watch.groups)
+    watch = watch_of(0.0, FakeWorker("w1"))
+    silent = Watch(watch.seen, [Announced("gateway", "gw-9", "host:1")], watch.groups, ACCOUNT)
     top = figures(watch, silent, STAGES)
-    assert top.unaccounted == {"accepted..messages": 3}
+    assert top.unaccounted == {"accepted-message": 3}
+    page = shown(top)
+    assert "unaccounted accepted-message: 3" in page
+    assert "gateway gw-9 at host:1 does not answer" in page
+
+
+def test_without_a_ledger_the_page_says_so() -> None:
+    """Nothing missing and nobody looking are two things."""
+    watch = watch_of(0.0, FakeWorker("w1"))
+    assert "no ledger runs" in shown(figures(watch, watch, STAGES))
+
+
+def shown(top: Top) -> str:
     out = StringIO()
     Console(file=out, width=120).print(page_of(top))
-    assert "unaccounted accepted..messages: 3" in out.getvalue()
-    assert "gateway gw-9 at host:1 does not answer" in out.getvalue()
+    return out.getvalue()
