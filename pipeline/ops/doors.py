@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal
@@ -22,7 +23,8 @@ async def open_doors(
 ) -> AsyncIterator[Doors]:
     """The doors that are named are open; what uses another one meets `Unavailable`.
 
-    Raises `Unavailable` naming the engine that does not answer.
+    They are opened side by side: a command waits for the slowest engine only. Raises `Unavailable` naming
+    an engine that does not answer.
     """
     clock = SystemClock()
     doors = Doors(
@@ -33,8 +35,10 @@ async def open_doors(
         CassandraHistory(settings),
     )
     async with AsyncExitStack() as opened:
-        for name in needed:
-            door = getattr(doors, name)
+        wanted = [getattr(doors, name) for name in needed]
+        for door in wanted:
             opened.push_async_callback(door.shutdown)
-            await door.startup()
+        for failure in await asyncio.gather(*(door.startup() for door in wanted), return_exceptions=True):
+            if failure is not None:
+                raise failure
         yield doors
