@@ -255,10 +255,11 @@ class RawClient:
         """Sync to the end, then look after holes."""
         while True:
             if self.hearing.level:
-                for hole, new in self.hearing.holes.due(time.monotonic()):
-                    if new:
-                        where = {"conversation": hole.conversation, "first": hole.first, "last": hole.last}
-                        self._log(history.Gap, **where, by=hole.by)
+                due = self.hearing.holes.due(time.monotonic())
+                for hole in (hole for hole, new in due if new):
+                    where = {"conversation": hole.conversation, "first": hole.first, "last": hole.last}
+                    self._log(history.Gap, **where, by=hole.by)
+                for hole, _ in due:
                     await self._fill(hole)
             else:
                 await self._sync()
