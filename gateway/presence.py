@@ -81,14 +81,14 @@ class Presence:
 
     async def startup(self) -> None:
         """Take the lease, in a few tries. Comes after the downlink's position is fixed."""
-        await in_a_few_tries(self._renew)
+        await in_a_few_tries(self._take)
 
     async def run(self) -> None:
         """Renew the lease until cancelled; attach everything again whenever it was lost."""
         while True:
             await asyncio.sleep(self._lease_s / 3)
             try:
-                self._complete = await self._renew() and self._complete
+                await self._renew()
                 if not self._complete:
                     self._note_loss()
                     await self._attach_all()
@@ -98,7 +98,7 @@ class Presence:
 
     async def announce(self) -> None:
         """Renew the lease now, because what is said with it has changed. Raises `Unavailable`."""
-        self._complete = await self._renew() and self._complete
+        await self._renew()
 
     async def attach(self, session: Session) -> None:
         """Register a session, which the hub must hold already. Raises `Unavailable`."""
@@ -141,15 +141,22 @@ class Presence:
         finally:
             del self._tasks[name]
 
-    async def _renew(self) -> bool:
+    async def _renew(self) -> None:
+        """Keep the lease, or take it again. Without it leaves pass this gateway by, with it messages come:
+        so between the two nobody is a reader any more."""
         async with self._renewing:
-            return await self._renew_alone()
+            asked_at = self._clock.monotonic()
+            if await self._routes.renew_lease(self._gateway_id, self._boot_id, self._lease_s, self._notice()):
+                self._held_until = asked_at + self._lease_s
+                return
+            self._complete = False
+            self._hub.readers.clear()
+            await self._take()
 
-    async def _renew_alone(self) -> bool:
+    async def _take(self) -> None:
         asked_at = self._clock.monotonic()
-        kept = await self._routes.renew_lease(self._gateway_id, self._boot_id, self._lease_s, self._notice())
+        await self._routes.take_lease(self._gateway_id, self._boot_id, self._lease_s, self._notice())
         self._held_until = asked_at + self._lease_s
-        return kept
 
     async def _attach_arriving(self) -> None:
         while self._arriving:
@@ -210,7 +217,7 @@ class Presence:
                 large += [
                     conversation_id
                     for conversation_id, seq in attached.large.items()
-                    if left.get((conversation_id, user_id), 0) < seq
+                    if not left.overtook(conversation_id, user_id, seq)
                     and self._hub.add_readers(conversation_id, (user_id,), seq)
                 ]
             else:  # it ended while the call was out, and its removal may have come first

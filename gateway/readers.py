@@ -11,8 +11,24 @@ __all__ = ["Departures", "Readers"]
 
 _NOBODY: Final[Mapping[str, int]] = MappingProxyType({})
 
-Departures = dict[tuple[str, str], int]
-"""(conversation, user) → the seq at which he left."""
+
+class Departures:
+    """Who left since a question was asked, whose answer may say that he is inside."""
+
+    def __init__(self) -> None:
+        self._left: dict[tuple[str, str], int] = {}
+        self._void = False
+
+    def note(self, conversation_id: str, user_id: str, seq: int) -> None:
+        self._left[conversation_id, user_id] = seq
+
+    def void(self) -> None:
+        """Nobody knows who left: no answer counts."""
+        self._void = True
+
+    def overtook(self, conversation_id: str, user_id: str, seq: int) -> bool:
+        """Whether the answer that he reads from this seq on counts no more."""
+        return self._void or self._left.get((conversation_id, user_id), 0) >= seq
 
 
 class Readers:
@@ -56,12 +72,19 @@ class Readers:
             if self.of(conversation_id).get(user_id, seq) <= seq:
                 self._forget(conversation_id, user_id)
             for departures in self._following:
-                departures[conversation_id, user_id] = seq
+                departures.note(conversation_id, user_id, seq)
+
+    def clear(self) -> None:
+        """Forget everybody: leaves may have passed this gateway by. Who reads on is to be added anew."""
+        self._by_conversation.clear()
+        self._by_user.clear()
+        for departures in self._following:
+            departures.void()
 
     @contextmanager
     def departures(self) -> Iterator[Departures]:
         """Collects who leaves meanwhile: what was asked before may answer that he is inside."""
-        departures: Departures = {}
+        departures = Departures()
         self._following.append(departures)
         try:
             yield departures

@@ -208,12 +208,18 @@ class RouteTable(Protocol):
 
     # Leases and routes (gateways)
 
+    async def take_lease(
+        self, gateway_id: str, boot_id: str, ttl_s: float, notice: GatewayNotice | None = None
+    ) -> None:
+        """Have the lease, whoever had it: from now on the routes of this boot id count. `notice` replaces
+        the one before, and is good for as long as the lease."""
+        ...
+
     async def renew_lease(
         self, gateway_id: str, boot_id: str, ttl_s: float, notice: GatewayNotice | None = None
     ) -> bool:
-        """Hold or take the lease. False: it was not there under this boot id (first call, expiry, or the
-        table was flushed), so every route of this gateway must be attached again. `notice` replaces the
-        one before, and is good for as long as the lease."""
+        """Keep the lease. False: it is not there under this boot id (it expired, or the table was flushed),
+        and is not taken: what went out meanwhile passed this gateway by, and its routes may be gone."""
         ...
 
     async def drop_lease(self, gateway_id: str, boot_id: str) -> None:

@@ -54,8 +54,7 @@ class RedisRouteTable:
     """`ports.RouteTable` over one Redis, or a Redis Cluster.
 
     All calls may be repeated. One whose answer was lost may have happened; so an `attach` that is
-    repeated cannot name the replaced route any more, and a `renew_lease` after a lost answer says
-    False, which attaches the routes again.
+    repeated cannot name the replaced route any more.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
@@ -78,6 +77,11 @@ class RedisRouteTable:
         self, gateway_id: str, boot_id: str, ttl_s: float, notice: GatewayNotice | None = None
     ) -> bool:
         return await self._leases.renew(gateway_id, boot_id, ttl_s, notice)
+
+    async def take_lease(
+        self, gateway_id: str, boot_id: str, ttl_s: float, notice: GatewayNotice | None = None
+    ) -> None:
+        await self._leases.take(gateway_id, boot_id, ttl_s, notice)
 
     async def drop_lease(self, gateway_id: str, boot_id: str) -> None:
         await self._leases.drop(gateway_id, boot_id)

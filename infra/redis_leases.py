@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
@@ -35,7 +35,6 @@ class RedisLeases:
     def __init__(self, redis: Calls, clock: Clock) -> None:
         self._redis = redis
         self._clock = clock
-        self._renewed: set[tuple[str, str]] = set()
         self._live = LiveGateways({})
         self._known_until = clock.monotonic()
         self._absent_since: dict[str, float] = {}
@@ -43,28 +42,23 @@ class RedisLeases:
     async def renew(
         self, gateway_id: str, boot_id: str, ttl_s: float, notice: GatewayNotice | None = None
     ) -> bool:
-        """As `ports.RouteTable.renew_lease`; after a failure it says False once, since the answer that
-        was lost may have been that."""
-        lease = (gateway_id, boot_id)
-        certain = lease in self._renewed
-        self._renewed.discard(lease)
+        """As `ports.RouteTable.renew_lease`."""
         ttl_ms = int(ttl_s * 1000)
-        calls = [
-            run(scripts.RENEW_LEASE, [lease_key(gateway_id)], [boot_id, ttl_ms]),
-            ("SADD", GATEWAYS_KEY, gateway_id),
-        ]
-        if notice is not None:
-            text = msgspec.json.encode(notice).decode()
-            calls.append(("SET", notice_key(gateway_id), text, "PX", ttl_ms))
-        held, *_ = await self._redis.call(calls, tries=1)
-        self._renewed.add(lease)
-        if not (held and certain):
-            self._known_until = self._clock.monotonic()
-        return bool(held and certain)
+        hold = run(scripts.RENEW_LEASE, [lease_key(gateway_id)], [boot_id, ttl_ms])
+        held, *_ = await self._redis.call([hold, *_said(gateway_id, notice, ttl_ms)], tries=1)
+        return bool(held)
+
+    async def take(
+        self, gateway_id: str, boot_id: str, ttl_s: float, notice: GatewayNotice | None = None
+    ) -> None:
+        """As `ports.RouteTable.take_lease`."""
+        ttl_ms = int(ttl_s * 1000)
+        hold: Command = ("SET", lease_key(gateway_id), boot_id, "PX", ttl_ms)
+        await self._redis.call([hold, *_said(gateway_id, notice, ttl_ms)], tries=1)
+        self._known_until = self._clock.monotonic()
 
     async def drop(self, gateway_id: str, boot_id: str) -> None:
         """As `ports.RouteTable.drop_lease`."""
-        self._renewed.discard((gateway_id, boot_id))
         await self._redis.call([run(scripts.DROP_LEASE, [lease_key(gateway_id)], [boot_id])])
         self._known_until = self._clock.monotonic()
 
@@ -109,3 +103,10 @@ class RedisLeases:
             await self._redis.call([("SREM", GATEWAYS_KEY, *gone)])
         self._absent_since = absent
         return held
+
+
+def _said(gateway_id: str, notice: GatewayNotice | None, ttl_ms: int) -> Iterator[Command]:
+    """What comes with a lease: that there is such a gateway, and what it says of itself."""
+    yield ("SADD", GATEWAYS_KEY, gateway_id)
+    if notice is not None:
+        yield ("SET", notice_key(gateway_id), msgspec.json.encode(notice).decode(), "PX", ttl_ms)

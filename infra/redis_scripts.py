@@ -68,10 +68,9 @@ class Script:
 
 
 RENEW_LEASE: Final = Script("""
--- KEYS: lease. ARGV: boot, ttl_ms. Was it ours already?
-local held = redis.call('GET', KEYS[1])
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return held == ARGV[1]
+-- KEYS: lease. ARGV: boot, ttl_ms. Answers: is it ours?
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """)
 
 DROP_LEASE: Final = Script("""

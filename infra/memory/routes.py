@@ -77,14 +77,20 @@ class MemoryRouteTable:
 
     # Leases and routes
 
-    async def renew_lease(
+    async def take_lease(
         self, gateway_id: str, boot_id: str, ttl_s: float, notice: GatewayNotice | None = None
-    ) -> bool:
-        held = self._live().boots.get(gateway_id) == boot_id
+    ) -> None:
         if notice is not None:
             self._notices[gateway_id] = notice
         self._leases[gateway_id] = (boot_id, self._clock.monotonic() + ttl_s)
-        return held
+
+    async def renew_lease(
+        self, gateway_id: str, boot_id: str, ttl_s: float, notice: GatewayNotice | None = None
+    ) -> bool:
+        if self._live().boots.get(gateway_id) != boot_id:
+            return False
+        await self.take_lease(gateway_id, boot_id, ttl_s, notice)
+        return True
 
     async def drop_lease(self, gateway_id: str, boot_id: str) -> None:
         if self._live().boots.get(gateway_id) == boot_id:

@@ -41,23 +41,25 @@ def a_notice(gateway_id: str, weight: int = 7) -> GatewayNotice:
 
 async def a_gateway(table: RouteTable) -> str:
     gateway_id = a_name("gw")
-    await table.renew_lease(gateway_id, "boot-1", LONG_S)
+    await table.take_lease(gateway_id, "boot-1", LONG_S)
     return gateway_id
 
 
 async def check_a_lease_is_taken_once_and_then_held(table: RouteTable, elapse: Elapse) -> None:
     gateway_id = a_name("gw")
     assert not await table.renew_lease(gateway_id, "boot-1", LONG_S)
+    assert gateway_id not in await table.live_gateways()
+    await table.take_lease(gateway_id, "boot-1", LONG_S)
     assert await table.renew_lease(gateway_id, "boot-1", LONG_S)
     assert (await table.live_gateways())[gateway_id] == "boot-1"
 
 
 async def check_a_notice_lives_with_its_lease(table: RouteTable, elapse: Elapse) -> None:
     lasting, brief, silent = a_notice(a_name("gw")), a_notice(a_name("gw")), a_name("gw")
-    await table.renew_lease(silent, "boot-1", LONG_S)
-    await table.renew_lease(lasting.gateway_id, "boot-1", LONG_S, a_notice(lasting.gateway_id, weight=3))
+    await table.take_lease(silent, "boot-1", LONG_S)
+    await table.take_lease(lasting.gateway_id, "boot-1", LONG_S, a_notice(lasting.gateway_id, weight=3))
     await table.renew_lease(lasting.gateway_id, "boot-1", LONG_S, lasting)
-    await table.renew_lease(brief.gateway_id, "boot-1", SHORT_S, brief)
+    await table.take_lease(brief.gateway_id, "boot-1", SHORT_S, brief)
     await elapse(2 * SHORT_S)
     ours = {lasting.gateway_id, brief.gateway_id, silent}
     assert [n for n in await table.gateways() if n.gateway_id in ours] == [lasting]
@@ -86,7 +88,8 @@ async def check_the_last_sight_of_a_user_is_kept(table: RouteTable, elapse: Elap
 async def check_a_new_boot_takes_the_lease_over(table: RouteTable, elapse: Elapse) -> None:
     gateway_id, user_id = await a_gateway(table), a_name("u")
     await table.attach([(user_id, a_route(gateway_id))])
-    assert not await table.renew_lease(gateway_id, "boot-2", LONG_S)
+    await table.take_lease(gateway_id, "boot-2", LONG_S)
+    assert not await table.renew_lease(gateway_id, "boot-1", LONG_S)
     assert (await table.live_gateways())[gateway_id] == "boot-2"
     assert await table.routes_of([user_id]) == {}
 
@@ -109,7 +112,8 @@ async def check_only_the_holder_drops_a_lease(table: RouteTable, elapse: Elapse)
 
 async def check_routes_are_void_when_the_lease_runs_out(table: RouteTable, elapse: Elapse) -> None:
     gateway_id, user_id = a_name("gw"), a_name("u")
-    await table.renew_lease(gateway_id, "boot-1", SHORT_S)
+    await table.take_lease(gateway_id, "boot-1", SHORT_S)
+    assert await table.renew_lease(gateway_id, "boot-1", SHORT_S)
     await table.attach([(user_id, a_route(gateway_id))])
     await elapse(2 * SHORT_S)
     assert gateway_id not in await table.live_gateways()

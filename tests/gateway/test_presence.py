@@ -32,15 +32,15 @@ class Table(MemoryRouteTable):
         super().__init__(ManualClock())
         self.calls: list[int] = []
         self.away = False
-        self.renewals_to_lose = 0
+        self.answers_to_lose = 0
 
-    async def renew_lease(
+    async def take_lease(
         self, gateway_id: str, boot_id: str, ttl_s: float, notice: GatewayNotice | None = None
-    ) -> bool:
-        if self.renewals_to_lose:
-            self.renewals_to_lose -= 1
+    ) -> None:
+        await super().take_lease(gateway_id, boot_id, ttl_s, notice)
+        if self.answers_to_lose:
+            self.answers_to_lose -= 1
             raise Unavailable("lost")
-        return await super().renew_lease(gateway_id, boot_id, ttl_s, notice)
 
     async def attach(self, routes: Sequence[tuple[str, Route]]) -> list[Attached]:
         await asyncio.sleep(0)
@@ -92,7 +92,7 @@ async def test_a_lease_is_taken_though_answers_are_lost(monkeypatch: pytest.Monk
     """A gateway that starts on a busy machine does not end because of one slow answer."""
     monkeypatch.setattr("infra.tries.STARTUP_PAUSE_S", 0.0)
     table = Table()
-    table.renewals_to_lose = 2
+    table.answers_to_lose = 2
     await Place(table, MemoryBus(1, ManualClock())).presence.startup()
     assert "gw-1" in await table.live_gateways()
 
@@ -259,6 +259,37 @@ async def test_a_leave_that_overtakes_the_table_s_answer_counts() -> None:
     await place.presence.attach(session)
     place.hub.dispatch([large(10), large(12)], 0.0)
     assert seqs(session) == [9, 12]
+
+
+async def test_a_leave_while_the_table_had_lost_this_gateway_counts() -> None:
+    """It came to nobody here; so from the moment the lease is taken again only who still reads does."""
+    place, table, _ = await a_place()
+    await table.fill_readers("g:big", {"bob": 1, "carol": 1})
+    bob, carol = place.session("bob", "s1"), place.session("carol", "s2")
+    for session in (bob, carol):
+        await place.presence.attach(session)
+    table.flush()
+    await table.fill_readers("g:big", {"bob": 1, "carol": 1})
+    assert await table.leave_readers("g:big", ["bob"], 9) == ()
+    await place.presence.announce()
+    place.hub.dispatch([large(10)], 0.0)
+    assert seqs(bob) == seqs(carol) == []
+    await place.presence._attach_all()
+    place.hub.dispatch([large(11)], 0.0)
+    assert (seqs(bob), seqs(carol)) == ([], [11])
+
+
+async def test_an_answer_from_before_the_loss_counts_no_more() -> None:
+    """He was inside when the table was asked; since then it was lost, and nobody heard of his leave."""
+    table = Overtaken()
+    place = Place(table, MemoryBus(1, ManualClock()))
+    await place.presence.startup()
+    await table.fill_readers("g:big", {"bob": 1})
+    session = place.session("bob", "s1")
+    table.overtake = place.hub.readers.clear
+    await place.presence.attach(session)
+    place.hub.dispatch([large(10)], 0.0)
+    assert seqs(session) == []
 
 
 async def test_without_its_lease_a_gateway_is_gone() -> None:

@@ -106,8 +106,8 @@ async def test_dispatch_knows_the_others_and_itself_as_it_is_now() -> None:
 
     clock = ManualClock()
     table, room = Table(clock), a_room(sessions=5)
-    await table.renew_lease("gw-2", "boot", 60.0, a_notice("gw-2", 900))
-    await table.renew_lease("gw-1", "boot", 60.0, a_notice("gw-1", 1_000))
+    await table.take_lease("gw-2", "boot", 60.0, a_notice("gw-2", 900))
+    await table.take_lease("gw-1", "boot", 60.0, a_notice("gw-1", 1_000))
     dispatch = Dispatch(table, room, clock)
     wanted = [("gw-2", 900), ("gw-1", 500)]
     assert [(o.gateway_id, o.weight) for o in await dispatch.offers("")] == wanted

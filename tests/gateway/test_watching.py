@@ -78,7 +78,7 @@ async def test_a_gateway_that_dies_takes_its_users_away(
     monkeypatch.setattr(watching, "_LOOK_S", 0.05)
     async with a_world() as here:
         alice = await here.enter("alice")
-        await here.routes.renew_lease("gw-9", "boot", 60.0)
+        await here.routes.take_lease("gw-9", "boot", 60.0)
         other = here.another("gw-2")
         await other.startup(port=0)
         await here.enter("bob", gateway=other)

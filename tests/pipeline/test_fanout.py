@@ -44,7 +44,7 @@ class Path:
         ]
 
     async def reconnect(self) -> None:
-        await self.routes.renew_lease("gw-2", "boot", 60.0)
+        await self.routes.take_lease("gw-2", "boot", 60.0)
         await self.routes.attach(
             [(user, Route("phone", "gw-2", "boot", f"s-{user}", "web", 0)) for user in PEOPLE]
         )

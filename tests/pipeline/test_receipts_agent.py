@@ -47,7 +47,7 @@ class World:
         await self.stage.assign(0, self._read)
 
     async def connect(self, user: str, gateway_id: str, device: str = "phone") -> None:
-        await self.routes.renew_lease(gateway_id, "boot", 60)
+        await self.routes.take_lease(gateway_id, "boot", 60)
         await self.routes.attach([(user, Route(device, gateway_id, "boot", f"{user}-{device}", "web", 0))])
 
     async def say(self, *receipts: Receipt) -> None:

@@ -77,7 +77,7 @@ class Gateways:
         for _ in range(count):
             self.clock.advance(0.3)
             for number, exchange in enumerate(self._exchanges):
-                await self.routes.renew_lease(f"gw-{number}", "b", 6.0)
+                await self.routes.take_lease(f"gw-{number}", "b", 6.0)
                 await exchange.round()
 
     def value(self, number: int, name: str) -> float:

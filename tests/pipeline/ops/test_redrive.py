@@ -68,7 +68,7 @@ async def test_a_sequenced_message_is_stored_and_never_published() -> None:
 async def test_a_message_that_was_not_fanned_out_is_indexed_and_not_delivered() -> None:
     """Its users' inboxes say that something changed just now, so that the next pong or sync shows it."""
     world = World()
-    await world.routes.renew_lease("gw-1", "boot", 60.0)
+    await world.routes.take_lease("gw-1", "boot", 60.0)
     await world.routes.attach([("bob", Route("phone", "gw-1", "boot", "s", "web", 0))])
     await world.bury("fanout", MESSAGE.encode(a_message(1, 0)), 7, "im.messages")
     assert (await redrive_all(world)).redriven == 1

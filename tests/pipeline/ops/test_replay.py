@@ -169,7 +169,7 @@ async def test_the_index_rises_and_nobody_is_delivered_to(tmp_path: Path) -> Non
     """P7: inboxes and heads as fan-out leaves them, without a record for any gateway."""
     world = World()
     said = await world.say(TALK, 3)
-    await world.routes.renew_lease("gw-1", "boot", 60.0)
+    await world.routes.take_lease("gw-1", "boot", 60.0)
     await world.routes.attach([("bob", Route("phone", "gw-1", "boot", "s", "web", 0))])
     progress = await apply(world, await a_plan(world, tmp_path, "index"))
     assert progress.effects == 3

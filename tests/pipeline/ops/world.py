@@ -127,7 +127,7 @@ class World:
         await self.history.move_cursors([receipt])
 
     async def connect(self, user_id: str, gateway_id: str = "gw-1") -> None:
-        await self.routes.renew_lease(gateway_id, "boot-1", 1e6)
+        await self.routes.take_lease(gateway_id, "boot-1", 1e6)
         route = Route("phone", gateway_id, "boot-1", f"s-{user_id}", "web", self.clock.now_ms())
         await self.routes.attach([(user_id, route)])
 
