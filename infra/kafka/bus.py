@@ -217,7 +217,8 @@ async def _runs(
     consumer.seek(place, position)
     while position < until:
         async with door(f"read {place.topic}[{place.partition}]"):
-            fetched = await consumer.getmany(place, timeout_ms=1_000, max_records=_READ_RECORDS)
+            most = min(_READ_RECORDS, until - position)
+            fetched = await consumer.getmany(place, timeout_ms=1_000, max_records=most)
             position = await consumer.position(place)
         records = [_record(r) for r in fetched.get(place, ()) if r.offset < until]
         if records:

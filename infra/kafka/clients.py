@@ -77,6 +77,7 @@ async def new_consumer(settings: Settings, client_id: str) -> AIOKafkaConsumer:
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=4 * MAX_RECORD_BYTES,
+        retry_backoff_ms=20,  # the first read of each topic waits this long for its leader; 100 by itself
         request_timeout_ms=int(REQUEST_TIMEOUT_S * 1000),
     )
     await _start(consumer)

@@ -16,6 +16,8 @@ SCAN_RECORDS: Final = 20_000
 """One look. A partition at 3,000 records/s holds seven seconds in it."""
 _LOOK_RECORDS: Final = 5_000
 """The same in smaller bites, where most often the first has it."""
+_NEAR_RECORDS: Final = 500
+"""What comes right after its source in time: a stage takes milliseconds, and most clocks agree."""
 CLOCKS_MS: Final = 2_000
 """How far the clocks of gateways, workers and brokers may differ."""
 _STEP_BACK: Final = 5_000
@@ -36,7 +38,7 @@ async def find_all(
     first_only: bool = False,
 ) -> list[Record]:
     """Matching records of at most `records` from this time on, not beyond `until_ms`."""
-    position = await bus.offsets_at(topic, partition, max(0, since_ms - CLOCKS_MS))
+    position = await bus.offsets_at(topic, partition, max(0, since_ms))
     end = (await bus.ends(topic))[partition]
     if until_ms is not None:
         end = min(end, await bus.offsets_at(topic, partition, until_ms))
@@ -61,6 +63,10 @@ async def find_made_of(
     the topic's length, and one look around it.
     """
     end = (await bus.ends(topic))[partition]
+    near = min(end, await bus.offsets_at(topic, partition, since_ms))
+    look = await fetch(bus, topic, partition, near, min(end, near + _NEAR_RECORDS))
+    if found := [record for record in look if _source(record, source_of) == wanted]:
+        return found
     start = min(end, await bus.offsets_at(topic, partition, max(0, since_ms - CLOCKS_MS)))
     for position in range(start, min(end, start + SCAN_RECORDS), _LOOK_RECORDS):
         look = await fetch(bus, topic, partition, position, min(end, position + _LOOK_RECORDS))

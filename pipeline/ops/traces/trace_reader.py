@@ -33,6 +33,7 @@ MEMBERS: Final = 200
 """So many members are asked about; `to` asks about one of any number."""
 _PUBLISH_MS: Final = 15_000
 """From the making of the id to the record: the gateway gives the log 10 s."""
+_LIKELY_MS: Final = 300
 _SOON_MS: Final = 2_000
 _REPEAT_RECORDS: Final = 400_000
 """How much of im.messages is read for the first place of a repeat: two minutes at 3,300 a second."""
@@ -82,13 +83,17 @@ class _Search:
         else:
             partitions = sorted(await self._bus.ends(INBOUND_TOPIC))
         message_id, made_ms = self._found.message_id, self._found.made_at_ms
-        for until_ms in (made_ms + _SOON_MS, made_ms + _PUBLISH_MS):
+        for since_ms, until_ms in (
+            (made_ms, made_ms + _LIKELY_MS),
+            (made_ms - CLOCKS_MS, made_ms + _SOON_MS),
+            (made_ms - CLOCKS_MS, made_ms + _PUBLISH_MS),
+        ):
             looks = [
                 find_all(
                     self._bus,
                     INBOUND_TOPIC,
                     partition,
-                    made_ms,
+                    since_ms,
                     lambda record: _asked_in(record, message_id) is not None,
                     until_ms=until_ms,
                     records=10 * SCAN_RECORDS,
@@ -138,7 +143,7 @@ class _Search:
             self._bus,
             MESSAGES,
             self._partition,
-            accepted.timestamp_ms - window_ms,
+            accepted.timestamp_ms - window_ms - CLOCKS_MS,
             lambda record: record.key == key and asked.client_msg_id.encode() in (record.value or b""),
             until_ms=accepted.timestamp_ms + CLOCKS_MS,
             records=_REPEAT_RECORDS,
@@ -157,7 +162,11 @@ class _Search:
             if record is not None
         }
         letters = await find_all(
-            self._bus, DEAD_LETTERS, 0, self._found.made_at_ms, lambda record: _origin(record) in places
+            self._bus,
+            DEAD_LETTERS,
+            0,
+            self._found.made_at_ms - CLOCKS_MS,
+            lambda record: _origin(record) in places,
         )
         self._found.letters = [
             (_header(letter, "im-stage"), _header(letter, "__streams.errors.message")) for letter in letters
@@ -218,7 +227,7 @@ class _Search:
             self._bus,
             RECEIPTS,
             self._partition,
-            sent.sent_at_ms,
+            sent.sent_at_ms - CLOCKS_MS,
             lambda record: record.key == key,
             records=_ACK_RECORDS,
         )
@@ -245,7 +254,7 @@ class _Search:
                 self._bus,
                 outbound_topic(gateway_id).name,
                 0,
-                sent.sent_at_ms,
+                sent.sent_at_ms - CLOCKS_MS,
                 lambda record: name in (record.value or b""),
                 first_only=True,
                 records=3 * SCAN_RECORDS,
