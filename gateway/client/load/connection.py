@@ -105,6 +105,7 @@ class LoadConnection(asyncio.Protocol):
         self._run = run
         self._book = book
         self._guess = 0
+        self._made = False
         self._open = False
         self._rest = b""
         self._n = 0
@@ -149,12 +150,14 @@ class LoadConnection(asyncio.Protocol):
             self._transport.write(client_frame(b'{"type":"ping"}'))
 
     def drop(self) -> None:
-        """Cut the connection as a lost network does: without a goodbye."""
-        self._transport.abort()
+        """Cut the connection as a lost network does: without a goodbye. Nothing, if there was none."""
+        if self._made:
+            self._transport.abort()
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._made = True
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 asyncio names it

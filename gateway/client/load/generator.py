@@ -94,8 +94,11 @@ class Generator:
             async with asyncio.TaskGroup() as group:
                 for number in range(len(share.members)):
                     group.create_task(open_one(number))
-        except* Unavailable as errors:
-            raise Unavailable(str(errors.exceptions[0])) from errors
+        except ExceptionGroup as errors:
+            refused, others = errors.split(Unavailable)
+            if refused is None or others is not None:
+                raise
+            raise Unavailable(str(refused.exceptions[0])) from None
         resumed = sum(connection.resumed for connection in self._connections)
         return Connected(len(times_us), (now_us() - began) / 1e6, times_us, resumed)
 
