@@ -7,7 +7,7 @@ share one frame, encoded once per subprotocol; a session adds its own `n` and no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -174,18 +174,14 @@ class Hub:
         messages = run.messages
         authors = dict.fromkeys(m.record.session_id for m in messages)
         told = () if messages[0].record.kind in STATE_KINDS else authors
-        late: dict[str, int] = {}
-        if run.expand:
-            users, late = self._expand(run)
-            self._hand_out(messages, users, told, now)
-            for user_id, seq in late.items():
-                self._hand_out([m for m in messages if m.record.seq >= seq], (user_id,), told, now)
-        else:
-            self._hand_out(messages, run.users, told, now)
+        users, late = self._expand(run) if run.expand else (run.users, {})
+        self._hand_out(messages, users, told, now)
+        for user_id, seq in late.items():
+            self._hand_out([m for m in messages if m.record.seq >= seq], (user_id,), told, now)
         for session_id in authors:
-            self._answer_author(session_id, messages, late, now)
+            self._answer_author(session_id, messages, users, late, now)
 
-    def _expand(self, run: _Run) -> tuple[Iterable[str], dict[str, int]]:
+    def _expand(self, run: _Run) -> tuple[Collection[str], dict[str, int]]:
         """Who reads all of it, and who reads only what stands at his seq or after it."""
         first = run.messages[0].record
         self.add_readers(first.conversation_id, run.users, first.seq)
@@ -215,21 +211,25 @@ class Hub:
         self._metrics.delivered.inc(frames * len(messages))
 
     def _answer_author(
-        self, session_id: str, messages: list[EncodedMessage], late: Mapping[str, int], now: float
+        self,
+        session_id: str,
+        messages: list[EncodedMessage],
+        users: Collection[str],
+        late: Mapping[str, int],
+        now: float,
     ) -> None:
-        """The connection that sent a message gets `sent` in its place, among those of others.
+        """The connection that sent a message gets `sent` in its place, among those of others that are for its
+        user: where it came in it is answered, whoever else was located there.
 
         A membership event is delivered to it like to everybody; `ok` comes after it.
         """
         caller = self.callers.get(session_id)
         session = self.sessions.get(session_id)
-        since = 0 if session is None else late.get(session.user_id, 0)
         others: list[EncodedMessage] = []
         own = 0
         for message in messages:
             if message.record.session_id != session_id:
-                if message.record.seq >= since:
-                    others.append(message)
+                others.append(message)
                 continue
             own += 1
             if caller is not None:
@@ -238,7 +238,13 @@ class Hub:
                 session.sent(message.record)
         if own and (session is not None or caller is not None):
             self.ended(own, messages[-1].record.received_at_ms)
-        if session is not None and others:
+        if session is None:
+            return
+        if session.user_id in late:
+            others = [message for message in others if message.record.seq >= late[session.user_id]]
+        elif session.user_id not in users:
+            others = []
+        if others:
             session.deliver(Delivery(others, now))
 
     def _hand_frame(self, outbound: Outbound) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from gateway.hub import MAX_SHARED_MESSAGES, Hub
 from gateway.metrics import Metrics
@@ -73,6 +74,18 @@ def test_the_sender_gets_sent_in_place_of_his_own_messages() -> None:
     assert [(f["type"], f.get("seq"), f.get("n")) for f in alice] == [("sent", 1, None), ("deliver", None, 1)]
     assert [m["seq"] for m in alice[1]["messages"]] == [2, 3]
     assert [m["seq"] for m in bob[1]["messages"]] == [1, 3]
+
+
+@pytest.mark.parametrize("expand", [False, True])
+def test_an_answer_brings_nobody_what_is_not_for_him(expand: bool) -> None:
+    """Right after the table was lost nobody is located here, and both are answered all the same: bob was
+    removed between the two, and that event came to no gateway."""
+    hub, sessions = a_hub("alice", "bob")
+    hub.dispatch(
+        [outbound(1, [], expand, session_id="bob"), outbound(3, [], expand, session_id="alice")], 0.0
+    )
+    frames = {name: [(f["type"], f.get("seq")) for f in written(s)] for name, s in sessions.items()}
+    assert frames == {"alice": [("sent", 3)], "bob": [("sent", 1)]}
 
 
 def test_who_asked_for_a_change_gets_its_event_and_then_ok() -> None:
