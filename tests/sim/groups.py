@@ -332,10 +332,10 @@ class Groups:
         owner.worker = wanted
         if owner.giving:
             return
-        if old is None or not old.process.alive or old.process.paused or place not in old.owned:
+        if old is None or not old.process.alive or place not in old.owned:
             self._given(place)
             return
-        owner.giving = True
+        owner.giving = True  # a stopped one does it when it goes on: nobody is put out before his session
         old.process.spawn(old.give(place)).add_done_callback(
             lambda _: self._given(place), context=self.world.context
         )
