@@ -226,16 +226,14 @@ class Hub:
         caller = self.callers.get(session_id)
         session = self.sessions.get(session_id)
         others: list[EncodedMessage] = []
-        own = 0
         for message in messages:
             if message.record.session_id != session_id:
                 others.append(message)
-                continue
-            own += 1
-            if caller is not None:
+            elif caller is not None:
                 caller.sent(message.record)
             elif session is not None:
                 session.sent(message.record)
+        own = len(messages) - len(others)
         if own and (session is not None or caller is not None):
             self.ended(own, messages[-1].record.received_at_ms)
         if session is None:

@@ -40,6 +40,7 @@ from infra.cassandra.binding import Write
 from infra.cassandra.crossing import Crossing
 from infra.engine_tls import engine_tls
 from infra.settings import Settings
+from infra.together import all_ended
 from schemas.errors import OutcomeUnknown, SettingsError, Unavailable
 
 __all__ = ["CassandraSession", "contact_points", "translated"]
@@ -136,10 +137,7 @@ class CassandraSession:
 
     async def write(self, batches: Sequence[Sequence[Write]]) -> None:
         """Return once all are stored. When it raises, any of them may be."""
-        requests = (self._execute(self._bound(batch)) for batch in batches)
-        for outcome in await asyncio.gather(*requests, return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
+        await all_ended(*(self._execute(self._bound(batch)) for batch in batches))
 
     @property
     def _open(self) -> _Connected:

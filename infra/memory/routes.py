@@ -168,18 +168,10 @@ class MemoryRouteTable:
 
     async def fill_readers(self, conversation_id: str, members: Mapping[str, int]) -> tuple[str, ...]:
         self._filled.add(conversation_id)
-        for user_id, seq in members.items():
-            self._users[user_id].join(conversation_id, seq)
-        gateway_ids = self._gateways_of(members)
-        self._readers[conversation_id] |= gateway_ids
-        return self._live().among(gateway_ids)
+        return self._join(conversation_id, members)
 
     async def join_readers(self, conversation_id: str, users: Sequence[str], seq: int) -> tuple[str, ...]:
-        for user_id in users:
-            self._users[user_id].join(conversation_id, seq)
-        gateway_ids = self._gateways_of(users)
-        self._readers[conversation_id] |= gateway_ids
-        return self._live().among(gateway_ids)
+        return self._join(conversation_id, dict.fromkeys(users, seq))
 
     async def leave_readers(self, conversation_id: str, users: Sequence[str], seq: int) -> tuple[str, ...]:
         for user_id in users:
@@ -264,6 +256,13 @@ class MemoryRouteTable:
     def _live(self) -> LiveGateways:
         now = self._clock.monotonic()
         return LiveGateways({name: boot_id for name, (boot_id, until) in self._leases.items() if until > now})
+
+    def _join(self, conversation_id: str, members: Mapping[str, int]) -> tuple[str, ...]:
+        for user_id, seq in members.items():
+            self._users[user_id].join(conversation_id, seq)
+        gateway_ids = self._gateways_of(members)
+        self._readers[conversation_id] |= gateway_ids
+        return self._live().among(gateway_ids)
 
     def _gateways_of(self, users: Iterable[str]) -> set[str]:
         return {route.gateway_id for user_id in users for route in self._users[user_id].routes.values()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from infra.settings import Settings
 from infra.stack.progress import Steps
-from infra.stack.supervisor import together
+from infra.together import together
 
 __all__ = ["bootstrap"]
 

@@ -19,7 +19,8 @@ from infra.stack.lock import data_lock
 from infra.stack.progress import Steps, silent_steps
 from infra.stack.redis import redis_engine
 from infra.stack.redis_package import ensure_redis_server
-from infra.stack.supervisor import Supervisor, together
+from infra.stack.supervisor import Supervisor
+from infra.together import together
 
 __all__ = ["LocalStack"]
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from infra.stack.process import ChildProcess, ChildSpec, describe_exit, last_lines, trim_log
 from infra.stack.restarts import QUICK_EXIT_S, restart_delay_s
 from infra.stack.standby import Standby
 from schemas.errors import BadInput, Unavailable
 
-__all__ = ["Supervisor", "together"]
+__all__ = ["Supervisor"]
 
 TRIM_INTERVAL_S: Final = 10.0
 
@@ -186,13 +186,3 @@ class _Kept:
         if self._standby is not None:
             await self._standby.dismiss()
             self._standby = None
-
-
-async def together(*work: Coroutine[Any, Any, object]) -> None:
-    """Run all at once. The first that fails stops the others, and its error alone is raised."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for each in work:
-                group.create_task(each)
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None

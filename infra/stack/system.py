@@ -20,7 +20,8 @@ from infra.stack.probes import http_probe
 from infra.stack.process import ChildSpec
 from infra.stack.progress import Steps, silent_steps
 from infra.stack.secret import ensure_secret
-from infra.stack.supervisor import Supervisor, together
+from infra.stack.supervisor import Supervisor
+from infra.together import together
 from infra.tokens import mint_for
 from schemas.errors import SettingsError
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal
@@ -12,6 +11,7 @@ from infra.clock import SystemClock
 from infra.kafka import KafkaBus
 from infra.redis import RedisRouteTable
 from infra.settings import Settings
+from infra.together import all_ended
 from pipeline.topology import Doors
 
 __all__ = ["open_doors"]
@@ -38,7 +38,5 @@ async def open_doors(
         wanted = [getattr(doors, name) for name in needed]
         for door in wanted:
             opened.push_async_callback(door.shutdown)
-        for failure in await asyncio.gather(*(door.startup() for door in wanted), return_exceptions=True):
-            if failure is not None:
-                raise failure
+        await all_ended(*(door.startup() for door in wanted))
         yield doors

@@ -21,8 +21,8 @@ from infra.stack.local import LocalStack
 from infra.stack.probes import http_probe
 from infra.stack.process import ChildProcess, ChildSpec, Probe
 from infra.stack.progress import Steps, silent_steps
-from infra.stack.supervisor import together
 from infra.stack.system import LEDGER, WORKERS, System
+from infra.together import together
 from schemas.errors import BadInput, Unavailable
 from tests.faults.clocks import Clocks
 from tests.faults.disk import Disk

@@ -81,8 +81,8 @@ class Place:
         return session
 
 
-async def a_place() -> tuple[Place, Table, MemoryBus]:
-    table, bus = Table(), MemoryBus(1, ManualClock())
+async def a_place(table: Table | None = None) -> tuple[Place, Table, MemoryBus]:
+    table, bus = table or Table(), MemoryBus(1, ManualClock())
     place = Place(table, bus)
     await place.presence.startup()
     return place, table, bus
@@ -246,8 +246,7 @@ class Overtaken(Table):
 async def test_a_leave_that_overtakes_the_table_s_answer_counts() -> None:
     """He was inside when the table was asked; he is out when it has answered. Unless he is back by then."""
     table = Overtaken()
-    place = Place(table, MemoryBus(1, ManualClock()))
-    await place.presence.startup()
+    place, _, _ = await a_place(table)
     await table.fill_readers("g:big", {"bob": 1})
     session = place.session("bob", "s1")
     table.overtake = lambda: place.hub.dispatch([large(9, ["bob"], "left")], 0.0)
@@ -282,8 +281,7 @@ async def test_a_leave_while_the_table_had_lost_this_gateway_counts() -> None:
 async def test_an_answer_from_before_the_loss_counts_no_more() -> None:
     """He was inside when the table was asked; since then it was lost, and nobody heard of his leave."""
     table = Overtaken()
-    place = Place(table, MemoryBus(1, ManualClock()))
-    await place.presence.startup()
+    place, _, _ = await a_place(table)
     await table.fill_readers("g:big", {"bob": 1})
     session = place.session("bob", "s1")
     table.overtake = place.hub.readers.clear

@@ -12,7 +12,8 @@ import pytest
 
 from infra.lifecycle import STANDBY
 from infra.stack.process import ChildSpec
-from infra.stack.supervisor import Supervisor, together
+from infra.stack.supervisor import Supervisor
+from infra.together import together
 from schemas.errors import BadInput, Unavailable
 
 SLEEP = "import time; time.sleep(600)"

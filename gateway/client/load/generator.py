@@ -12,7 +12,7 @@ from typing import Final
 from gateway.client.load.connection import Answers, LoadConnection, now_us
 from gateway.client.load.share import Connected, ConversationCount, Outcome, Share, Timing
 from gateway.client.load.tails import TailBook
-from schemas.errors import Unavailable
+from infra.together import together
 
 __all__ = ["Generator"]
 
@@ -90,15 +90,7 @@ class Generator:
                 times_us.append(now_us() - began)
 
         began = now_us()
-        try:
-            async with asyncio.TaskGroup() as group:
-                for number in range(len(share.members)):
-                    group.create_task(open_one(number))
-        except ExceptionGroup as errors:
-            refused, others = errors.split(Unavailable)
-            if refused is None or others is not None:
-                raise
-            raise Unavailable(str(refused.exceptions[0])) from None
+        await together(*map(open_one, range(len(share.members))))
         resumed = sum(connection.resumed for connection in self._connections)
         return Connected(len(times_us), (now_us() - began) / 1e6, times_us, resumed)
 

@@ -118,7 +118,7 @@ def figures(before: Watch, after: Watch, stages: Sequence[str]) -> Top:
         stages=[_stage(name, workers) for name in stages],
         gateways=[_gateway(name, one) for name, one in sorted(gateways.items())],
         groups=[_group(n, before.groups.get(n), now) for n, now in after.groups.items()],
-        unaccounted=dict(after.account.unaccounted) if after.account is not None else {},
+        unaccounted=after.account.unaccounted if after.account is not None else {},
         silent=after.silent,
         away=after.away,
     )

@@ -257,8 +257,7 @@ class RawClient:
             if self.hearing.level:
                 due = self.hearing.holes.due(time.monotonic())
                 for hole in (hole for hole, new in due if new):
-                    where = {"conversation": hole.conversation, "first": hole.first, "last": hole.last}
-                    self._log(history.Gap, **where, by=hole.by)
+                    self._log(history.Gap, **hole._asdict())
                 for hole, _ in due:
                     await self._fill(hole)
             else:
