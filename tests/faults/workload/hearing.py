@@ -148,6 +148,8 @@ class Hearing:
         self._log(history.Answer, request=request, code=code, temporary=temporary, strays=strays(raw))
 
     def _page(self, page: frames.Page, raw: bytes, asked: Asked | None) -> None:
+        """A page that was asked for before the connection was cut may still come, after that to the next
+        question: its messages count, its list and its token are older than what is known."""
         seen = all_seen(page.messages)
         lasts = [c.last_message for c in page.conversations if c.last_message is not None]
         self._log(
@@ -155,13 +157,14 @@ class Hearing:
             messages=seen,
             request=str(page.re),
             asked_t=asked.asked_t if asked is not None else 0.0,
-            conversations=[row_of(conversation) for conversation in page.conversations],
+            conversations=[row_of(conversation) for conversation in page.conversations] if asked else [],
             token=page.token,
             more=page.more,
             reset=page.reset,
             strays=strays(raw, [*seen, *all_seen(lasts)]),
         )
-        self.sync_token = page.token
+        if asked is not None:
+            self.sync_token = page.token
         for message in page.messages:
             self._have(message, "page")
         for conversation in page.conversations:

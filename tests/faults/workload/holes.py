@@ -58,9 +58,10 @@ class Holes:
             return []
         if seq <= top:
             return self._passed_by(conversation, now, seq) if by == "seq" else []
+        passed = self._passed_by(conversation, now, seq)
         hole = Hole(conversation, top + 1, seq - 1, by)
         self._known.append(_Known(hole, now, told=True))
-        return [hole]
+        return [*passed, hole]
 
     def _passed_by(self, conversation: str, now: float, before: int) -> list[Hole]:
         """The holes of this conversation below `before` that nobody was told of yet; from now on they are

@@ -46,6 +46,15 @@ def test_a_delivery_that_passes_a_lost_one_tells_of_it() -> None:
     assert holes.have("g:tea", 5, 0.0, "seq") == []
 
 
+def test_a_jump_past_a_hole_below_an_own_message_tells_of_both() -> None:
+    """The one was given time until a delivery passed it by; the other shows with that delivery."""
+    holes = Holes()
+    holes.have("g:tea", 1, 0.0, "seq")
+    holes.have_sent("g:tea", 4, 0.0)
+    assert holes.have("g:tea", 7, 0.0, "seq") == [Hole("g:tea", 2, 3, "seq"), Hole("g:tea", 5, 6, "seq")]
+    assert holes.due(0.0) == [(Hole("g:tea", 2, 3, "seq"), False), (Hole("g:tea", 5, 6, "seq"), False)]
+
+
 def test_a_head_is_given_time_to_be_delivered() -> None:
     """Only a delivery that is still missing after a while counts as a lost tail."""
     holes = Holes()
