@@ -14,7 +14,7 @@ from infra.clock import Clock
 from infra.ports import Bus, Record, Subscription
 from schemas.codec import OUTBOUND
 from schemas.errors import Unavailable, Undecodable
-from schemas.records import Outbound
+from schemas.records import EPHEMERAL_S, Outbound
 
 if TYPE_CHECKING:
     from infra.telemetry.tracing import Hop, Tracing
@@ -33,7 +33,9 @@ class Downlink:
     The position is fixed by `startup`, which comes before this gateway's lease and its first
     route: what is fanned out to a session here is read here. Repeats are dropped by the source
     offset, which rises strictly for each source partition. Under load polls grow by themselves:
-    what arrives while one batch is written shares frames in the next.
+    what arrives while one batch is written shares frames in the next. An ephemeral frame that has
+    waited in the log for longer than 5 s (while Kafka was away, or this process stood still) is told
+    to nobody.
     """
 
     def __init__(
@@ -117,12 +119,21 @@ class Downlink:
         return self._subscription
 
     def _decode(self, record: Record) -> Outbound | None:
+        """What is to be handed out of it; None for what fits no schema or comes too late."""
         try:
-            return OUTBOUND.decode(record.value)
+            outbound: Outbound = OUTBOUND.decode(record.value)
         except Undecodable as error:
             self._metrics.undecodable.inc()
             log.warning("undecodable outbound", offset=record.offset, error=str(error)[:200])
             return None
+        # Without users it is a word between gateways, who then look at what is so now.
+        if outbound.ephemeral and outbound.users and self._too_old(record):
+            self._metrics.stale_ephemeral.inc()
+            return None
+        return outbound
+
+    def _too_old(self, record: Record) -> bool:
+        return self._clock.now_ms() - record.timestamp_ms > 1000 * EPHEMERAL_S
 
     def _is_new(self, outbound: Outbound) -> bool:
         if outbound.source_partition < 0:

@@ -65,6 +65,11 @@ class Metrics:
         self.dropped_ephemeral = Counter(
             "im_gateway_dropped_ephemeral", "ephemeral frames dropped for slow readers", registry=registry
         )
+        self.stale_ephemeral = Counter(
+            "im_gateway_stale_ephemeral",
+            "ephemeral frames dropped because they waited too long",
+            registry=registry,
+        )
         self.unexpected = Counter(
             "im_gateway_unexpected_errors", "connections ended by a fault of ours", registry=registry
         )

@@ -7,7 +7,7 @@ sequencing put a prefix before bytes they never re-encode (`schemas/codec.py`).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -125,6 +125,11 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
     read_seq: int
     session_id: str
     at_ms: int
+
+
+EPHEMERAL_S: Final = 5.0
+"""How long after it was said an ephemeral frame is still worth telling: later it may be untrue, and who was
+to hear of it may have left."""
 
 
 class Outbound(msgspec.Struct, frozen=True, gc=False):

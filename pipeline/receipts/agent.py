@@ -21,7 +21,7 @@ from schemas.errors import BadInput, ImError, Undecodable
 from schemas.frames import JSON
 from schemas.frames import Receipt as ReceiptFrame
 from schemas.ids import conversation_kind, is_name
-from schemas.records import Outbound, Receipt
+from schemas.records import EPHEMERAL_S, Outbound, Receipt
 from schemas.tables import Cursor
 from schemas.topics import outbound_topic
 
@@ -45,8 +45,18 @@ class Effects:
     """What a batch comes to: cursors to store, and who hears of them."""
 
     tenure: Tenure | None
+    began_at: float
+    """When its batch began (monotonic s): what is known of the members is as of then."""
     moved: list[Receipt] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
+
+    @property
+    def timely(self) -> bool:
+        """Whether the partition is still this worker's, and its members are still those."""
+        tenure = self.tenure
+        if tenure is None:
+            return True
+        return tenure.holds and tenure.clock.monotonic() - self.began_at <= EPHEMERAL_S
 
 
 @dataclass(slots=True)
@@ -63,7 +73,8 @@ class Receipts:
     A cursor only rises, so order and repeats do not matter, and what is told of it does not fall either:
     who takes a partition over looks up what is stored before he tells of a cursor for the first time.
     Frames are ephemeral: who misses one finds the cursor in the next page of a sync. A worker that its group
-    has not heard of for a session tells nobody of what it had begun: another may have told of more.
+    has not heard of for a session tells nobody of what it had begun: another may have told of more. Nor is
+    anything told of a batch that waited for an engine for longer than 5 s: who was to hear may have left.
     """
 
     name = "receipts"
@@ -114,7 +125,7 @@ class Receipts:
             else:
                 own.append(receipt)
         here.batch = None
-        effects = Effects(batch.tenure, here.cursors.raised(own))
+        effects = Effects(batch.tenure, batch.began_at, here.cursors.raised(own))
         for receipt in effects.moved:
             effects.notices += _notices(receipt, here.audience.listeners(receipt) or ())
         return effects
@@ -125,7 +136,7 @@ class Receipts:
         await self._history.move_cursors(effects.moved)
         users = dict.fromkeys(user_id for notice in effects.notices for user_id in notice.users)
         routes = await self._routes.routes_of(list(users))
-        if effects.tenure is None or effects.tenure.holds:
+        if effects.timely:
             await self._bus.publish(address(effects.notices, routes))
 
 

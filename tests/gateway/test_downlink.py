@@ -12,7 +12,8 @@ from infra.clock import ManualClock
 from infra.memory.bus import MemoryBus
 from infra.ports import Outgoing, Record
 from schemas.codec import OUTBOUND
-from schemas.records import Outbound
+from schemas.frames import JSON, Presence, Receipt
+from schemas.records import EPHEMERAL_S, Outbound
 from tests.builders import a_message, a_record, framed
 from tests.gateway.makers import a_session, opened, written
 
@@ -64,3 +65,30 @@ async def test_what_was_there_before_the_start_is_not_read() -> None:
     assert await downlink.caught_up()
     await bus.publish([Outgoing(TOPIC, 0, record(2).value)])
     assert not await downlink.caught_up()
+
+
+def test_an_ephemeral_frame_that_waited_too_long_is_told_to_nobody() -> None:
+    """It is counted; a word between gateways, which is for no user, is heard however late."""
+    clock, metrics = ManualClock(), Metrics()
+    hub = Hub(metrics)
+    changed: list[str] = []
+    hub.presence_changed = changed.append
+    session = opened(a_session("bob", "b", touched=hub.touched))
+    hub.add(session)
+    downlink = Downlink(MemoryBus(1, clock), TOPIC, hub, clock, metrics, lambda: None)
+    receipt = JSON.encode(Receipt(conversation_id="d:alice:bob", user_id="alice", read_seq=3))
+    presence = JSON.encode(Presence(user_id="carol", online=True, platforms=["web"]))
+    values = [
+        OUTBOUND.encode(Outbound("frame", receipt, ["bob"], ephemeral=True)),
+        OUTBOUND.encode(Outbound("frame", presence, ephemeral=True)),
+    ]
+
+    def told_after(wait_s: float) -> int:
+        said_ms = clock.now_ms() - round(1000 * wait_s)
+        downlink.take([a_record(value, timestamp_ms=said_ms) for value in values])
+        return len(written(session))
+
+    assert told_after(EPHEMERAL_S - 0.1) == 1
+    assert told_after(EPHEMERAL_S + 0.1) == 0
+    assert changed == ["carol", "carol"]
+    assert metrics.stale_ephemeral._value.get() == 1

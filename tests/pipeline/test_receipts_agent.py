@@ -18,7 +18,7 @@ from pipeline.tenure import Tenure
 from schemas.codec import OUTBOUND, RECEIPT
 from schemas.frames import JSON
 from schemas.frames import Receipt as ReceiptFrame
-from schemas.records import Outbound, Receipt
+from schemas.records import EPHEMERAL_S, Outbound, Receipt
 from schemas.tables import Cursor
 
 SETTINGS = Settings(partitions=1)
@@ -179,6 +179,16 @@ async def test_a_worker_that_slept_tells_nobody(world: World) -> None:
     await world.say(a_receipt(delivered=5))
     await world.run()
     assert [told[2]["delivered"] for told in world.outbounds("gw-1")] == [5]
+
+
+async def test_what_waited_for_an_engine_too_long_is_told_to_nobody(world: World) -> None:
+    """Though the partition stayed this worker's: who was to hear of it may have left meanwhile."""
+    await world.connect("alice", "gw-1")
+    await world.say(a_receipt(delivered=4))
+    assert SETTINGS.session_timeout_s > EPHEMERAL_S + 0.1
+    await world.run(pause_s=EPHEMERAL_S + 0.1)
+    assert world.outbounds("gw-1") == []
+    assert await world.history.cursors("bob") == {"d:alice:bob": Cursor(0, 4)}
 
 
 async def test_who_takes_over_tells_nothing_lower_than_what_was_told(world: World) -> None:
