@@ -25,6 +25,8 @@ from schemas.errors import BadInput
 __all__ = ["Replay", "apply_plan"]
 
 _STEP_RECORDS: Final = 5_000
+_HEAD_START_S: Final = 0.001
+"""For a step's requests to be on their way before the processor is taken by the next one's plan."""
 
 
 async def apply_plan(
@@ -78,7 +80,11 @@ async def _check(doors: Doors, plan: Plan, progress: Progress) -> None:
 
 
 class Replay:
-    """One run over what is left of a plan."""
+    """One run over what is left of a plan.
+
+    While the effects of one step are carried out, the next step is read and planned: at most these two are
+    in memory, and effects and progress keep the order of the log.
+    """
 
     def __init__(
         self,
@@ -100,6 +106,7 @@ class Replay:
         self._pace = Pace(plan.rate, self._clock.monotonic())
         self._stage: Stage[Any] = stage_of(plan, doors, progress.file_bytes)
         self._step_began = self._clock.monotonic()
+        self._under_way: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Until the end of the plan, or until told to stop; the progress file says which."""
@@ -119,14 +126,17 @@ class Replay:
         if start >= range_.end or self._stop.is_set():
             return
         await self._stage.assign(range_.partition, start)
-        async with self._doors.bus.scan(self._plan.topic, range_.partition, start, range_.end) as runs:
-            async for records in runs:
-                for step in self._steps(records):
-                    selected = self._selection(step)
-                    await self._wait(len(selected))
-                    if self._stop.is_set():
-                        return
-                    await self._take(range_.partition, step, selected)
+        try:
+            async with self._doors.bus.scan(self._plan.topic, range_.partition, start, range_.end) as runs:
+                async for records in runs:
+                    for step in self._steps(records):
+                        selected = self._selection(step)
+                        await self._wait(len(selected))
+                        if self._stop.is_set():
+                            return
+                        await self._take(range_.partition, step, selected)
+        finally:
+            await self._step_done()
         self._stage.revoke(range_.partition)
         self._progress.next[range_.partition] = range_.end
 
@@ -142,21 +152,33 @@ class Replay:
                 await asyncio.wait_for(self._stop.wait(), wait_s)
 
     async def _take(self, partition: int, records: Sequence[Record], selected: Sequence[Record]) -> None:
-        """One step: its effects, then its place in the progress file, together with its counts."""
-        effects = 0
+        """Plan one step; when the one before it is done, begin to carry it out."""
         batch = Batch(self._plan.topic, partition, selected, self._clock.monotonic())
+        planned: Any = []
         if selected:
             await patiently(lambda: self._stage.load(batch))
             planned = self._stage.plan(batch)
+        await self._step_done()
+        self._under_way = asyncio.create_task(self._carry_out(batch, planned, records))
+        await asyncio.wait([self._under_way], timeout=_HEAD_START_S)
+
+    async def _step_done(self) -> None:
+        """Wait for the step that is under way. Raises what it raised."""
+        step, self._under_way = self._under_way, None
+        if step is not None:
+            await step
+
+    async def _carry_out(self, batch: Batch, planned: Any, records: Sequence[Record]) -> None:
+        """A step's effects, then its place in the progress file, together with its counts."""
+        if planned:
             await patiently(lambda: self._stage.perform(planned))
-            effects = len(planned)
         progress, now = self._progress, self._clock.monotonic()
         progress.read += len(records)
-        progress.selected += len(selected)
-        progress.effects += effects
+        progress.selected += len(batch.records)
+        progress.effects += len(planned)
         for buried in batch.buried:
-            progress.fail(f"{self._plan.topic}[{partition}]@{buried.record.offset}", str(buried.error))
-        progress.next[partition] = records[-1].offset + 1
+            progress.fail(f"{self._plan.topic}[{batch.partition}]@{buried.record.offset}", str(buried.error))
+        progress.next[batch.partition] = records[-1].offset + 1
         progress.seconds += now - self._step_began
         self._step_began = now
         save_progress(self._path, progress)

@@ -11,17 +11,23 @@ import msgspec
 import pytest
 
 from infra.ports import Outgoing, Route
+from pipeline.batch import Batch
 from pipeline.ops.replay import patience, replay
 from pipeline.ops.replay.plan import ReplayStage, load_plan, save
 from pipeline.ops.replay.planning import Request, make_plan
 from pipeline.ops.replay.progress import Progress, exclusive, load_progress
 from pipeline.ops.replay.replay import apply_plan
+from pipeline.persistence.agent import Persistence
 from schemas.errors import BadInput, Unavailable
-from schemas.tables import Row
+from schemas.tables import MessageRow, Row
 from tests.pipeline.ops.desk import World
 
 TALK = "d:alice:bob"
 OTHER = "d:alice:cy"
+
+
+class _Killed(BaseException):
+    """The process ends here."""
 
 
 async def a_plan(world: World, tmp_path: Path, stage: ReplayStage = "persist", **fields: object) -> Path:
@@ -92,11 +98,11 @@ async def test_a_killed_replay_goes_on_with_exact_counts(
         if calls == dies_at + 1:
             if after:
                 await write(rows)
-            raise KeyboardInterrupt
+            raise _Killed
         await write(rows)
 
     world.history.write = dies  # type: ignore[method-assign]
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(_Killed):
         await apply(world, path)
     world.history.write = write  # type: ignore[method-assign]
     begun = load_progress(path)
@@ -108,6 +114,37 @@ async def test_a_killed_replay_goes_on_with_exact_counts(
     assert (progress.state, progress.read, progress.selected) == ("done", 18, 18)
     assert progress.effects == 18 + 1 + 2
     assert await stored(world) == list(range(1, 19))
+
+
+async def test_the_next_step_is_planned_while_one_is_carried_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no more than the next: effects keep the order of the log, memory its bound."""
+    monkeypatch.setattr(replay, "_STEP_RECORDS", 4)
+    world = World()
+    await world.say(TALK, 18)
+    path = await a_plan(world, tmp_path)
+    write, plan = world.history.write, Persistence.plan
+    planned: list[int] = []
+    stored: list[int] = []
+
+    def noted(stage: Persistence, batch: Batch) -> list[Row]:
+        planned.append(batch.records[0].offset)
+        return plan(stage, batch)
+
+    async def after_the_next_plan(rows: Sequence[Row]) -> None:
+        step = len(stored)
+        while len(planned) < min(step + 2, 5):
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+        assert len(planned) <= step + 2
+        stored.append(min(row.seq for row in rows if isinstance(row, MessageRow)) - 1)
+        await write(rows)
+
+    monkeypatch.setattr(Persistence, "plan", noted)
+    world.history.write = after_the_next_plan  # type: ignore[method-assign]
+    assert (await apply(world, path)).read == 18
+    assert planned == stored == [0, 4, 8, 12, 16]
 
 
 async def test_ctrl_c_pauses_and_what_is_done_stays_done(tmp_path: Path) -> None:
