@@ -106,12 +106,15 @@ def address_large(plan: FanoutPlan, gateways: Sequence[str], members: Iterable[s
     """One record for each gateway that may hold a member.
 
     `members` is everybody inside, when the gateways may not know them yet (the conversation has just
-    become large, or Redis was emptied); else it is empty.
+    become large, or Redis was emptied); else it is empty. The gateway it came through answers the sender
+    in any case; where it is none of these it does no more, for leaves may have passed it by.
     """
     users = list(dict.fromkeys((*members, *plan.users)))
-    return [
-        _outgoing(plan, gateway_id, users, expand=True) for gateway_id in {*gateways, plan.routing.gateway_id}
-    ]
+    out = [_outgoing(plan, gateway_id, users, expand=True) for gateway_id in gateways]
+    here = plan.routing.gateway_id
+    if here not in gateways:
+        out.append(_outgoing(plan, here, [plan.author] if plan.author else [], expand=False))
+    return out
 
 
 def _outgoing(plan: FanoutPlan, gateway_id: str, users: list[str], expand: bool) -> Outgoing:

@@ -82,6 +82,17 @@ def test_a_large_conversation_is_one_record_a_gateway_without_names() -> None:
     assert all(out.expand and out.users == [] for out in sent.values())
 
 
+def test_a_gateway_that_was_not_found_only_answers_the_author() -> None:
+    """Its lease was over when a member left, and nobody told it: what it knows of the members is old."""
+    text = plan(a_group(), 2, threshold=2)
+    sent = decoded(address_large(text, ["gw-2"], ["alice", "bob", "cy"]))
+    assert text.routing.gateway_id == "gw-1"
+    assert (sent["gw-1"].expand, sent["gw-1"].users) == (False, [])
+    leave = plan(a_group(), 2, MemberEvent(action="left", by="bob", users=["bob"]), threshold=2)
+    sent = decoded(address_large(leave, [], []))
+    assert (sent["gw-1"].expand, sent["gw-1"].users) == (False, ["bob"])
+
+
 def test_who_left_a_large_conversation_finds_the_leave_when_he_comes_back() -> None:
     """It is no longer in his list of large ones, so his inbox has it; nobody else's has."""
     state = a_group()
