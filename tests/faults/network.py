@@ -20,7 +20,7 @@ from tests.faults.weather import Counts, Order, Weather
 __all__ = ["ENGINES", "FRONT", "Network", "link_name"]
 
 FRONT: Final = "clients"
-"""The link that clients come in by; behind it are all gateways."""
+"""The link that clients come in by: a balancer, behind which are all gateways."""
 ENGINES: Final = ("kafka", "redis", "cassandra")
 REPLY_TIMEOUT_S: Final = 10.0
 
@@ -126,7 +126,7 @@ class Network:
 
     def _links(self) -> dict[str, LinkPlan]:
         engines = local_addresses(self._settings)
-        links = {FRONT: LinkPlan(self.front.port, list(self._gateways))}
+        links = {FRONT: LinkPlan(self.front.port, list(self._gateways), balanced=True)}
         for process, ports in self._ports.items():
             servers = {
                 "kafka": Address("127.0.0.1", ports["listener"]),

@@ -11,7 +11,7 @@ import socket
 import struct
 import sys
 from collections.abc import Mapping
-from itertools import count
+from itertools import compress, count
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -20,6 +20,7 @@ import msgspec
 import uvloop
 
 from infra.stack.addresses import Address
+from infra.stack.probes import http_probe
 from tests.faults.weather import CALM, Counts, Order, Weather
 
 __all__ = ["Link", "LinkPlan", "Plan", "serve"]
@@ -34,6 +35,8 @@ class LinkPlan(msgspec.Struct, frozen=True):
 
     port: int
     servers: list[tuple[str, int]]
+    balanced: bool = False
+    """Whether they also pass over who says at /readyz that he takes nobody, as behind a load balancer."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -48,6 +51,7 @@ class Link:
     def __init__(self, plan: LinkPlan, random: Random) -> None:
         self.counts = Counts()
         self._servers = [Address(*server) for server in plan.servers]
+        self._balanced = plan.balanced
         self._turns = count()
         self._random = random
         self._weather = CALM
@@ -133,9 +137,12 @@ class Link:
             await asyncio.sleep(pause_s)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        first = next(self._turns)
-        for turn in range(len(self._servers)):
-            host, port = self._servers[(first + turn) % len(self._servers)]
+        first = next(self._turns) % len(self._servers)
+        servers = [*self._servers[first:], *self._servers[:first]]
+        if self._balanced:
+            ready = await asyncio.gather(*(http_probe(server)() for server in servers))
+            servers = [*compress(servers, ready)] or servers
+        for host, port in servers:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     return await asyncio.open_connection(host, port)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from random import Random
 
@@ -113,3 +113,36 @@ async def test_a_dead_server_is_passed_over() -> None:
         for _ in range(4):
             async with caller(port) as streams:
                 assert await said(streams, b"hello") == b"hello"
+
+
+async def test_a_balancer_passes_over_who_says_that_he_takes_nobody() -> None:
+    """If nobody takes anybody, they take turns as ever: that too is an answer."""
+    states = {"200 OK": True, "503 Service Unavailable": True}
+    ports = free_ports(1)
+
+    def server(name: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with suppress(OSError):
+                line = await reader.readline()
+                status = name if states[name] else "503 Service Unavailable"
+                writer.write(f"HTTP/1.1 {status}\r\n\r\n".encode() if b"/readyz" in line else name.encode())
+            writer.close()
+
+        return answer
+
+    servers = [await asyncio.start_server(server(name), "127.0.0.1", 0) for name in states]
+    addresses = [server.sockets[0].getsockname() for server in servers]
+    link = Link(LinkPlan(ports[0], addresses, balanced=True), Random(1))
+    front = await asyncio.start_server(link.accept, "127.0.0.1", ports[0])
+
+    async def reached() -> bytes:
+        async with caller(ports[0]) as (reader, writer):
+            writer.write(b"hello\n")
+            return await reader.read()
+
+    async with asyncio.timeout(PATIENCE_S):
+        assert {await reached() for _ in range(4)} == {b"200 OK"}
+        states["200 OK"] = False
+        assert {await reached() for _ in range(4)} == {name.encode() for name in states}
+    for one in (front, *servers):
+        one.close()

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass
+from math import inf
 from random import Random
 from typing import Any, Final
 
@@ -46,6 +47,8 @@ class Hearing:
         self.level = False
         """Whether this session has synced to the end, so that a pong's token speaks for everything."""
         self.delivered = 0
+        self.leave_at = inf
+        """When to go elsewhere (monotonic seconds), because the gateway is being drained."""
         self._user = user
         self._journal = journal
         self._random = random
@@ -68,6 +71,8 @@ class Hearing:
                 self._rejected(frame)
             case frames.Pong():
                 self._pong(frame, raw)
+            case frames.Drain():
+                self.leave_at = time.monotonic() + frame.reconnect_after_ms / 1000
             case frames.Receipt():
                 self._receipt(frame, raw)
             case frames.Page() | frames.HistoryPage() | frames.Ok() | frames.Error():

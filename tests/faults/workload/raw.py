@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import inf
 from random import Random
 from typing import Any, Final
 
@@ -156,6 +157,9 @@ class RawClient:
                 self._closed(0, f"HTTP {refused.response.status_code}")
             except (OSError, InvalidHandshake) as error:
                 self._closed(0, type(error).__name__)
+            if self.hearing.leave_at < inf:
+                self.hearing.leave_at = inf
+                continue
             lived = time.monotonic() - began > WELCOME_S
             backoff_s = RETRY_S if lived else min(2 * backoff_s, LONGEST_BACKOFF_S)
             await asyncio.sleep(self._random.random() * backoff_s)
@@ -238,6 +242,8 @@ class RawClient:
         try:
             while not upkeep.done():
                 now = time.monotonic()
+                if now >= self.hearing.leave_at:
+                    raise _Over("told to go elsewhere")
                 if now - acked_at >= ACK_S:
                     acked_at = now
                     self._ack()
