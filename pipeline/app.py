@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import faust
+from faust.app.base import BootStrategy
 from faust.auth import Credentials
 from faust.serializers.schemas import Schema
 from faust.tables.manager import TableManager
@@ -34,6 +35,13 @@ class _ChunkSchema(Schema[Any, Any]):
 
     def loads_value(self, app: Any, message: Any, **_: Any) -> Any:  # noqa: ARG002 - Faust's signature
         return message.value
+
+
+class _App(faust.App):
+    """Stages publish by the bus: Faust's own producer would be one more that connects and says nothing."""
+
+    class BootStrategy(BootStrategy):
+        enable_kafka_producer = False
 
 
 class _NoTables(TableManager):
@@ -63,7 +71,7 @@ def create_app(stage: str, topic: str, settings: Settings, run: ChunkRunner, ten
     `run` is started when a partition comes and cancelled when it goes. No exception may leave it:
     Faust would acknowledge the chunk (`pipeline/stage.py` sees to that). `tenure` is kept proven.
     """
-    app = faust.App(
+    app = _App(
         group_of(stage),
         broker=f"aiokafka://{settings.kafka.replace(',', ';')}",
         broker_credentials=_credentials(settings),

@@ -23,6 +23,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from infra.kafka.reconnecting import reconnect_calmly
 from infra.ports import Record
 from pipeline.tenure import Tenure
 
@@ -67,6 +68,7 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
 
     async def on_start(self) -> None:
         await super().on_start()
+        reconnect_calmly(self._ensure_consumer()._client)
         self._prove_tenure(cast(BatchTransport, self.transport).tenure)
 
     def _prove_tenure(self, tenure: Tenure) -> None:

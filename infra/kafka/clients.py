@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from infra.engine_tls import engine_tls
+from infra.kafka.reconnecting import reconnect_calmly
 from infra.settings import Settings
 from schemas.errors import Unavailable
 from schemas.topics import MAX_RECORD_BYTES
@@ -86,6 +87,7 @@ async def new_consumer(settings: Settings, client_id: str) -> AIOKafkaConsumer:
 
 async def _start(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     """Start a client, or leave nothing of it behind."""
+    reconnect_calmly(client.client if isinstance(client, AIOKafkaProducer) else client._client)
     try:
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
             await client.start()
