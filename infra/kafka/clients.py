@@ -103,6 +103,11 @@ async def stop(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
             await client.stop()
     except (KafkaError, TimeoutError, OSError, AttributeError, AssertionError) as error:
         log.debug("kafka.stop", error=repr(error))
+    except asyncio.CancelledError:
+        # Of a task of the driver's own, which it cancels and waits for; or ours.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ class Supervisor:
     """
 
     def __init__(
-        self, notify: Callable[[str], None], delay_s: Callable[[int], float | None] = restart_delay_s
+        self, notify: Callable[[str], None], delay_s: Callable[[int, int], float | None] = restart_delay_s
     ) -> None:
         """`notify` is told of every crash and return, for a person to read."""
         self._notify = notify
@@ -105,14 +105,18 @@ class Supervisor:
             raise BadInput(f"no child is named {name}; there are: {', '.join(self._kept)}") from None
 
     async def _watch(self, kept: _Kept) -> None:
-        name, quick_exits = kept.spec.name, 0
+        name, quick_exits, failed_starts = kept.spec.name, 0, 0
         while True:
             code = await kept.child.wait()
+            if kept.was_ready:
+                lived_s = time.monotonic() - kept.started_at
+                quick_exits, failed_starts = quick_exits + 1 if lived_s < QUICK_EXIT_S else 0, 0
+            else:
+                failed_starts += 1
             kept.ready.clear()
-            quick_exits = quick_exits + 1 if time.monotonic() - kept.started_at < QUICK_EXIT_S else 0
-            delay_s = self._delay_s(quick_exits)
+            delay_s = self._delay_s(quick_exits, failed_starts)
             if delay_s is None:
-                self._give_up(kept.child.failure(f"ended {quick_exits} times in a row"))
+                self._give_up(kept.child.failure(f"ended {quick_exits + failed_starts} times in a row"))
                 return
             self._notify(
                 f"{name} ended with {describe_exit(code)}, starting it again in {delay_s:.1f} s; "
@@ -145,12 +149,14 @@ class _Kept:
         self.spec = spec
         self.child = ChildProcess(spec)
         self.ready = asyncio.Event()
+        self.was_ready = False
+        """In its present or last life."""
         self.started_at = 0.0
         self.watch: asyncio.Task[None] | None = None
         self._standby: Standby | None = None
 
     async def start(self) -> None:
-        self.started_at = time.monotonic()
+        self.started_at, self.was_ready = time.monotonic(), False
         taken = await self._standby.take() if self._standby is not None else None
         if taken is None:
             self.child = ChildProcess(self.spec)
@@ -158,6 +164,7 @@ class _Kept:
         else:
             self.child = taken
         await self.child.wait_ready()
+        self.was_ready = True
         self.ready.set()
         if self.spec.standby:
             self._standby = Standby(self.spec)

@@ -82,7 +82,7 @@ async def test_restart_replaces_a_child_without_alarm(tmp_path: Path) -> None:
 async def test_a_child_that_keeps_ending_is_given_up(tmp_path: Path) -> None:
     """The error names it and shows the end of its log."""
     delays = [0.0, 0.0, 0.0, None]
-    async with Supervisor(lambda _: None, delays.__getitem__) as supervisor:
+    async with Supervisor(lambda _: None, lambda ended, _: delays[ended]) as supervisor:
         await supervisor.start(spec_of(tmp_path, "import sys; sys.exit('out of luck')"))
 
         with pytest.raises(Unavailable, match=r"child ended 3 times in a row(.|\n)*out of luck"):
