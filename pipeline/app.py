@@ -7,7 +7,7 @@ No tables, no `take`, no transactions, no web server: each lost or hung records 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import faust
 from faust.app.base import BootStrategy
@@ -25,6 +25,9 @@ from pipeline.transport import BatchTransport
 __all__ = ["create_app"]
 
 ChunkRunner = Callable[[AsyncIterator[Sequence[Record]]], Awaitable[None]]
+_METADATA_MAX_AGE_MS: Final = 5_000
+"""A broker that has just started may not name a topic yet; a leader that divides the partitions then gives
+those to nobody, and looks again when its metadata is that old. By itself that is five minutes."""
 
 
 class _ChunkSchema(Schema[Any, Any]):
@@ -86,6 +89,7 @@ def create_app(stage: str, topic: str, settings: Settings, run: ChunkRunner, ten
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=f"{stage}.{settings.worker_id}",
         consumer_max_fetch_size=4 * settings.chunk_bytes,
+        consumer_metadata_max_age_ms=_METADATA_MAX_AGE_MS,
         broker_max_poll_records=settings.chunk_records,
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.session_timeout_s / 12,  # rebalances wait for each member's next
