@@ -7,7 +7,7 @@ No tables, no `take`, no transactions, no web server: each lost or hung records 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import faust
 from faust.app.base import BootStrategy
@@ -20,7 +20,7 @@ from infra.ports import Record
 from infra.settings import Settings
 from pipeline.tenure import Tenure
 from pipeline.topology import group_of
-from pipeline.transport import BatchTransport
+from pipeline.transport import BatchConsumer, BatchTransport
 
 __all__ = ["create_app"]
 
@@ -103,6 +103,6 @@ def create_app(stage: str, topic: str, settings: Settings, run: ChunkRunner, ten
 
     @app.agent(channel, name=stage, isolated_partitions=True)
     async def agent(stream: Any) -> None:
-        await run(stream)
+        await run(cast(BatchConsumer, app.consumer).noting(stream))
 
     return app

@@ -1,0 +1,60 @@
+"""pipeline/transport.py: which offsets may be committed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from faust.types import TP
+
+from infra.ports import Record
+from pipeline.transport import BatchConsumer
+from tests.builders import a_record
+
+PARTITION = TP("im.messages", 0)
+
+
+@pytest.fixture
+def consumer() -> BatchConsumer:
+    """A consumer as far as commits are concerned, without an app or a broker."""
+    consumer = BatchConsumer.__new__(BatchConsumer)
+    consumer._handled = {}
+    consumer._acked = defaultdict(list)
+    consumer._acked_index = defaultdict(set)
+    return consumer
+
+
+async def chunks(*sizes: int) -> AsyncIterator[Sequence[Record]]:
+    offset = 0
+    for size in sizes:
+        yield [a_record(b"", offset + at) for at in range(size)]
+        offset += size
+
+
+def acknowledge(consumer: BatchConsumer, *offsets: int) -> None:
+    """As Faust does, whatever became of the chunk."""
+    consumer._acked[PARTITION] += offsets
+    consumer._acked_index[PARTITION].update(offsets)
+
+
+async def test_what_was_handled_is_committed(consumer: BatchConsumer) -> None:
+    """The offset behind a chunk, once its stage asks for the next one."""
+    offsets: list[int | None] = []
+    async for records in consumer.noting(chunks(3, 2, 4)):
+        acknowledge(consumer, records[-1].offset)
+        offsets.append(consumer._new_offset(PARTITION))
+    assert offsets == [None, 3, 5]
+    assert consumer._new_offset(PARTITION) == 9
+
+
+async def test_what_faust_acknowledges_unhandled_is_not(consumer: BatchConsumer) -> None:
+    """A chunk that it skipped while its streams were being stopped, and one whose agent it cancelled."""
+    handled = consumer.noting(chunks(3, 2))
+    await anext(handled)
+    acknowledge(consumer, 2)
+    assert consumer._new_offset(PARTITION) is None
+    await anext(handled)
+    await handled.aclose()  # type: ignore[attr-defined]
+    acknowledge(consumer, 4, 12)
+    assert consumer._new_offset(PARTITION) == 3
