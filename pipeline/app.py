@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final, cast
 
 import faust
-from faust.app.base import BootStrategy
+from faust.app import base
 from faust.auth import Credentials
 from faust.serializers.schemas import Schema
 from faust.tables.manager import TableManager
@@ -43,7 +43,7 @@ class _ChunkSchema(Schema[Any, Any]):
 class _App(faust.App):
     """Stages publish by the bus: Faust's own producer would be one more that connects and says nothing."""
 
-    class BootStrategy(BootStrategy):
+    class BootStrategy(base.BootStrategy):
         enable_kafka_producer = False
 
 
