@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from infra.engine_tls import engine_tls
@@ -87,7 +88,7 @@ async def new_consumer(settings: Settings, client_id: str) -> AIOKafkaConsumer:
 
 async def _start(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     """Start a client, or leave nothing of it behind."""
-    reconnect_calmly(client.client if isinstance(client, AIOKafkaProducer) else client._client)
+    reconnect_calmly(_network(client))
     try:
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
             await client.start()
@@ -101,6 +102,7 @@ async def stop(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     try:
         async with asyncio.timeout(_STOP_TIMEOUT_S):
             await client.stop()
+        return
     except (KafkaError, TimeoutError, OSError, AttributeError, AssertionError) as error:
         log.debug("kafka.stop", error=repr(error))
     except asyncio.CancelledError:
@@ -108,6 +110,14 @@ async def stop(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
+    with suppress(TimeoutError, OSError):  # whatever it did not come to, its connections are closed
+        async with asyncio.timeout(_STOP_TIMEOUT_S):
+            await _network(client).close()
+
+
+def _network(client: AIOKafkaProducer | AIOKafkaConsumer) -> AIOKafkaClient:
+    """The connections of a client."""
+    return client.client if isinstance(client, AIOKafkaProducer) else client._client
 
 
 @asynccontextmanager
