@@ -126,25 +126,25 @@ async def test_the_next_step_is_planned_while_one_is_carried_out(
     path = await a_plan(world, tmp_path)
     write, plan = world.history.write, Persistence.plan
     planned: list[int] = []
-    stored: list[int] = []
+    carried_out: list[int] = []
 
     def noted(stage: Persistence, batch: Batch) -> list[Row]:
         planned.append(batch.records[0].offset)
         return plan(stage, batch)
 
     async def after_the_next_plan(rows: Sequence[Row]) -> None:
-        step = len(stored)
+        step = len(carried_out)
         while len(planned) < min(step + 2, 5):
             await asyncio.sleep(0.001)
         await asyncio.sleep(0.01)
         assert len(planned) <= step + 2
-        stored.append(min(row.seq for row in rows if isinstance(row, MessageRow)) - 1)
+        carried_out.append(min(row.seq for row in rows if isinstance(row, MessageRow)) - 1)
         await write(rows)
 
     monkeypatch.setattr(Persistence, "plan", noted)
     world.history.write = after_the_next_plan  # type: ignore[method-assign]
     assert (await apply(world, path)).read == 18
-    assert planned == stored == [0, 4, 8, 12, 16]
+    assert planned == carried_out == [0, 4, 8, 12, 16]
 
 
 async def test_ctrl_c_pauses_and_what_is_done_stays_done(tmp_path: Path) -> None:
