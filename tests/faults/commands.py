@@ -23,6 +23,7 @@ def chaos(
     crowds: Annotated[
         int, typer.Option(min=1, help="Processes of 24 users each; one manages some 200 deeds a second.")
     ] = 1,
+    calm: Annotated[float, typer.Option(min=0.1, help="Seconds without a fault between two, at most.")] = 6.0,
     report: Annotated[
         Path | None, typer.Option(help="Write it there too: .html, .json, or else Markdown.")
     ] = None,
@@ -57,7 +58,7 @@ def chaos(
     raise_descriptor_limit()
     where = folder or Path(tempfile.mkdtemp(prefix="skein-chaos-"))
     kinds = tuple(chosen([name.strip() for name in faults.split(",") if name.strip()]))
-    order = Order(minutes, seed, rate, where, kinds, crowds)
+    order = Order(minutes, seed, rate, where, kinds, crowds, calm)
     summaries: list[Summary] = []
 
     async def work() -> None:

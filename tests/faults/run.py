@@ -28,7 +28,7 @@ from tests.faults.leaks import find_leaks
 from tests.faults.nemesis.catalogue import chosen, make_fault, missing
 from tests.faults.offsets import OffsetLog
 from tests.faults.replaying import replay_twice
-from tests.faults.schedule import turns
+from tests.faults.schedule import CALM_S, turns
 from tests.faults.workload.crowds import Crowds
 from tests.faults.workload.traffic import FORBIDDEN
 from tests.faults.yardstick import Yardstick
@@ -53,6 +53,8 @@ class Order:
     faults: tuple[str, ...] = ()
     crowds: int = 1
     """Processes of 24 users each, who have nothing to do with each other."""
+    calm_s: float = CALM_S
+    """The most time without a fault between two of them."""
 
 
 @dataclass(slots=True)
@@ -146,7 +148,7 @@ class _Run:
     async def _strike(self, conductor: Conductor, begin: float, until: float) -> None:
         await asyncio.sleep(begin - time.monotonic())
         self._phase("load")
-        await conductor.run(turns(self._kinds, self._order.seed), until)
+        await conductor.run(turns(self._kinds, self._order.seed, self._order.calm_s), until)
 
     async def _settle(self, crowds: Crowds, offsets: OffsetLog, outcome: Outcome) -> None:
         self._phase("settle")
