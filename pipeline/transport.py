@@ -205,7 +205,8 @@ class BatchConsumer(driver.Consumer):
         acked = self._acked[tp]
         self._acked_index[tp].difference_update(acked)
         acked.clear()
-        return self._handled.get(tp)
+        # Faust would try to commit what has gone to somebody else again and again, and say so each time.
+        return self._handled.get(tp) if tp in self.assignment() else None
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Chunks leave no gaps between acknowledged offsets that would have to be remembered."""

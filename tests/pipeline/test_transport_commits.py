@@ -15,10 +15,21 @@ from tests.builders import a_record
 PARTITION = TP("im.messages", 0)
 
 
+class Consumer(BatchConsumer):
+    """As far as commits are concerned, without an app or a broker."""
+
+    assigned: frozenset[TP] = frozenset((PARTITION,))
+
+    def __init__(self) -> None:
+        """Nothing of Faust's."""
+
+    def assignment(self) -> set[TP]:
+        return set(self.assigned)
+
+
 @pytest.fixture
-def consumer() -> BatchConsumer:
-    """A consumer as far as commits are concerned, without an app or a broker."""
-    consumer = BatchConsumer.__new__(BatchConsumer)
+def consumer() -> Consumer:
+    consumer = Consumer()
     consumer._handled = {}
     consumer._acked = defaultdict(list)
     consumer._acked_index = defaultdict(set)
@@ -32,13 +43,13 @@ async def chunks(*sizes: int) -> AsyncIterator[Sequence[Record]]:
         offset += size
 
 
-def acknowledge(consumer: BatchConsumer, *offsets: int) -> None:
+def acknowledge(consumer: Consumer, *offsets: int) -> None:
     """As Faust does, whatever became of the chunk."""
     consumer._acked[PARTITION] += offsets
     consumer._acked_index[PARTITION].update(offsets)
 
 
-async def test_what_was_handled_is_committed(consumer: BatchConsumer) -> None:
+async def test_what_was_handled_is_committed(consumer: Consumer) -> None:
     """The offset behind a chunk, once its stage asks for the next one."""
     offsets: list[int | None] = []
     async for records in consumer.noting(chunks(3, 2, 4)):
@@ -48,7 +59,7 @@ async def test_what_was_handled_is_committed(consumer: BatchConsumer) -> None:
     assert consumer._new_offset(PARTITION) == 9
 
 
-async def test_what_faust_acknowledges_unhandled_is_not(consumer: BatchConsumer) -> None:
+async def test_what_faust_acknowledges_unhandled_is_not(consumer: Consumer) -> None:
     """A chunk that it skipped while its streams were being stopped, and one whose agent it cancelled."""
     handled = consumer.noting(chunks(3, 2))
     await anext(handled)
@@ -58,3 +69,13 @@ async def test_what_faust_acknowledges_unhandled_is_not(consumer: BatchConsumer)
     await handled.aclose()  # type: ignore[attr-defined]
     acknowledge(consumer, 4, 12)
     assert consumer._new_offset(PARTITION) == 3
+
+
+async def test_what_went_to_somebody_else_is_not(consumer: Consumer) -> None:
+    """It is not tried either: that was told twice a second until the partition came back."""
+    handled = consumer.noting(chunks(3, 2))
+    await anext(handled)
+    await anext(handled)
+    consumer.assigned = frozenset()
+    acknowledge(consumer, 2)
+    assert consumer._new_offset(PARTITION) is None
