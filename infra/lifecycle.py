@@ -15,6 +15,8 @@ from typing import Final, Protocol
 import structlog
 import uvloop
 
+from infra.telemetry.sparing import Sparing
+
 __all__ = ["STANDBY", "Service", "configure_logging", "released", "run_service"]
 
 log = structlog.get_logger(__name__)
@@ -88,7 +90,8 @@ async def released() -> None:
 
 
 def configure_logging(level: str) -> None:
-    """JSON lines on standard error, ours and the libraries' alike; libraries from warnings on."""
+    """JSON lines on standard error, ours and the libraries' alike; libraries from warnings on, and what they
+    say again and again only now and then."""
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -102,6 +105,7 @@ def configure_logging(level: str) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler()
+    handler.addFilter(Sparing())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
