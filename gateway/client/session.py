@@ -39,6 +39,9 @@ LOOK_UPS: Final = 16
 SYNC_RETRY_S: Final = 1.0
 PING_SHARE: Final = 0.8
 """A ping is sent after this share of the heartbeat, whatever else is sent: its pong shows a lost tail."""
+FIRST_PING_S: Final = 0.5
+"""After a welcome: what was on its way to the connection before, and not stored when the sync read, shows in
+the heads of its pong."""
 NEVER: Final = float("inf")
 
 Reply = frames.Ok | frames.HistoryPage | frames.Error
@@ -231,7 +234,7 @@ class ClientSession:
         self.connected = True
         self._max_inflight = frame.limits.max_inflight
         self._ping_every_s = frame.heartbeat_s * PING_SHARE
-        self._ping_due = self._now + self._ping_every_s
+        self._ping_due = self._now + min(FIRST_PING_S, self._ping_every_s)
         self._outbox.connected(frame.resumed)
         if frame.resumed:
             self._acks.resume()

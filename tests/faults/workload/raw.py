@@ -32,6 +32,8 @@ __all__ = ["RawClient"]
 TICK_S: Final = 0.1
 ACK_S: Final = 0.5
 PING_S: Final = 2.5
+FIRST_PING_S: Final = 0.5
+"""What was on its way to the connection before shows in the heads of the pong."""
 ANSWER_S: Final = 20.0
 WELCOME_S: Final = 10.0
 LONGEST_BACKOFF_S: Final = 4.0
@@ -237,7 +239,8 @@ class RawClient:
 
     async def _ticks(self) -> None:
         """Everything that is due at some time: acks, pings, repeats, sync, holes."""
-        pinged_at = acked_at = time.monotonic()
+        acked_at = time.monotonic()
+        pinged_at = acked_at - PING_S + FIRST_PING_S
         upkeep = asyncio.create_task(self._upkeep())
         try:
             while not upkeep.done():

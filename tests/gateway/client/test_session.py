@@ -151,6 +151,20 @@ def test_a_lost_tail_is_found_by_the_next_pong() -> None:
     assert shown(world, ALICE_BOB) == ["hello"]
 
 
+def test_what_fell_between_two_connections_comes_out_soon() -> None:
+    """Sent to the connection before, not stored yet when the sync read: no reason to wait for long."""
+    world = connected()
+    world.cut()
+    world.connect()
+    for passing_s in (*(0.0 for _ in range(10)), *(0.1 for _ in range(10))):
+        if passing_s and not world.logs[ALICE_BOB]:
+            world.other_says(ALICE_BOB, "hello", lost=True)
+        world.pass_time(passing_s)
+        world.move_up()
+        world.move_down()
+    assert shown(world, ALICE_BOB) == ["hello"]
+
+
 def test_a_hole_that_is_too_large_becomes_a_gap() -> None:
     """More missing messages than may be fetched are skipped, and the application is told which."""
     world = connected(Rules(max_fill=3))
