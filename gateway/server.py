@@ -15,7 +15,7 @@ from websockets.http11 import Request
 
 from gateway.connection import Connection
 from gateway.dispatch import Dispatch
-from gateway.emptying import Emptying
+from gateway.emptying import Emptying, due_count
 from gateway.handshake import Opening, check_origin, read_opening
 from gateway.health import Health
 from gateway.http import Http, HttpParts
@@ -49,7 +49,9 @@ OPEN_TIMEOUT_S: Final = 5.0
 _KEEP_ALIVE_S: Final = 30.0
 _MAX_HTTP_SOCKETS: Final = 4_000
 _DRAIN_S: Final = 10.0
-_DRAIN_SESSIONS_PER_S: Final = 2_000
+_MOVES_PER_S: Final = 50.0
+"""A connect and its sync cost the stores and the next gateway some 10 ms of processor together."""
+_LONGEST_MOVE_S: Final = 5.0
 _DRAIN_PAUSE_S: Final = 0.05
 
 
@@ -173,14 +175,19 @@ class GatewayServer:
             await task
 
     async def drain(self) -> None:
-        """Let every client go without a loss, within `_DRAIN_S`."""
+        """Let every client go without a loss: one after another, since what each of them asks for elsewhere
+        would make the others wait; then, within `_DRAIN_S`, answer what was taken.
+        """
         self._emptying.stop()
         await self._emptying.shut()
         sessions = [s for s in self.hub.sessions.values() if s.state is State.OPEN]
-        slice_size = max(1, int(_DRAIN_SESSIONS_PER_S * _DRAIN_PAUSE_S))
-        for start in range(0, len(sessions), slice_size):
-            for session in sessions[start : start + slice_size]:
-                session.send(Drain(reconnect_after_ms=1_000 * (start // _DRAIN_SESSIONS_PER_S)))
+        over_s = min(len(sessions) / _MOVES_PER_S, _LONGEST_MOVE_S)
+        began_at, told = self._clock.monotonic(), 0
+        while told < len(sessions):
+            due = due_count(len(sessions), self._clock.monotonic() - began_at, over_s)
+            for session in sessions[told:due]:
+                session.send(Drain(reconnect_after_ms=0))
+            told = due
             self.flush()
             await asyncio.sleep(_DRAIN_PAUSE_S)
         if not await self.parts.uplink.flush(_DRAIN_S):
