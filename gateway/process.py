@@ -50,7 +50,7 @@ class GatewayProcess:
     async def serve(self, stop: asyncio.Event) -> None:
         await self._gateway.serve(stop)
 
-    async def drain(self) -> None:
+    async def drain(self, *, replaced: bool) -> None:  # noqa: ARG002 - the clients go elsewhere anyway
         await self._gateway.drain()
 
     async def shutdown(self) -> None:

@@ -1,4 +1,4 @@
-"""A process: four verbs, two signals, one way to end."""
+"""A process: four verbs, three signals, one way to end."""
 
 from __future__ import annotations
 
@@ -17,43 +17,55 @@ import uvloop
 
 from infra.telemetry.sparing import Sparing
 
-__all__ = ["STANDBY", "Service", "configure_logging", "released", "run_service"]
+__all__ = ["HAND_OVER", "STANDBY", "Service", "configure_logging", "released", "run_service"]
 
 log = structlog.get_logger(__name__)
 
 STANDBY: Final = "SKEIN_STANDBY"
 """`on` in the environment of a process that is to wait, ready to begin, until its supervisor needs it."""
+HAND_OVER: Final = signal.SIGUSR1
+"""Ends a process as SIGTERM does, and tells it that one of its name is loaded and takes its place at once."""
 
 
 class Service(Protocol):
-    """`startup` opens, `serve` works until told to stop, `drain` finishes, `shutdown` closes."""
+    """`startup` opens, `serve` works until told to stop, `drain` finishes, `shutdown` closes.
+
+    `replaced`: who ends is followed at once by a process of the same name.
+    """
 
     async def startup(self) -> None: ...
 
     async def serve(self, stop: asyncio.Event) -> None: ...
 
-    async def drain(self) -> None: ...
+    async def drain(self, *, replaced: bool) -> None: ...
 
     async def shutdown(self) -> None: ...
 
 
 def run_service(make: Callable[[], Service], log_level: str) -> None:
-    """Run a service under uvloop until SIGTERM or SIGINT, then drain it; `make` is called inside the loop."""
+    """Run a service under uvloop until SIGTERM, SIGINT or `HAND_OVER`, then drain it; `make` is called inside
+    the loop."""
     configure_logging(log_level)
     uvloop.run(_run(make))
 
 
 async def _run(make: Callable[[], Service]) -> None:
-    stop = asyncio.Event()
+    stop, handing_over = asyncio.Event(), asyncio.Event()
+
+    def hand_over() -> None:
+        handing_over.set()
+        stop.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(HAND_OVER, hand_over)
     service = make()
     try:
         await service.startup()
         _calm_collector()
         await service.serve(stop)
-        await service.drain()
+        await service.drain(replaced=handing_over.is_set())
     finally:
         await service.shutdown()
 

@@ -19,6 +19,7 @@ __all__ = ["Standing", "StageMetrics", "stage", "standings"]
 
 _MESSAGES = Counter("im_stage_messages_total", "Records handled, by how they ended.", ["stage", "result"])
 _RETRIES = Counter("im_stage_retries_total", "Waits for an engine that was away.", ["stage"])
+_ASSIGNED = Counter("im_stage_assigned_total", "Partitions that this process took over.", ["stage"])
 _STOPPED = Gauge("im_stage_stopped", "1: stopped on purpose, too many of its records fail.", ["stage"])
 _SECONDS = BatchHistogram(
     "im_stage_duration_seconds",
@@ -52,6 +53,7 @@ class StageMetrics:
         self._repeats = _MESSAGES.labels(name, "repeat")
         self._buried = _MESSAGES.labels(name, "dead_letter")
         self._retries = _RETRIES.labels(name)
+        self._assigned = _ASSIGNED.labels(name)
         self._stopped = _STOPPED.labels(name)
         self._seconds = _SECONDS.labels(name)
         self._batch = _BATCH.labels(name)
@@ -69,6 +71,9 @@ class StageMetrics:
 
     def retry(self) -> None:
         self._retries.inc()
+
+    def assigned(self) -> None:
+        self._assigned.inc()
 
     def stopped(self) -> None:
         self._stopped.set(1)

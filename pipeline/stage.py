@@ -88,6 +88,7 @@ class StageRunner:
                         self.stage.revoke(partition)
                     partition = first.partition
                     await self._until_done(partial(self.stage.assign, partition, first.offset))
+                    self._metrics.assigned()
                 next_offset = records[-1].offset + 1
                 began_at = self._clock.monotonic()
                 await self._handle(Batch(first.topic, partition, records, began_at, tenure=self._tenure))

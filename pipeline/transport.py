@@ -13,12 +13,18 @@ agent was cancelled. A worker that was told to end committed such a chunk: eight
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from inspect import isawaitable
 from typing import Any, ClassVar, cast
 
-from aiokafka.errors import NoError, RebalanceInProgressError
+from aiokafka.errors import (
+    GroupLoadInProgressError,
+    NoError,
+    NotCoordinatorForGroupError,
+    RebalanceInProgressError,
+)
 from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
 from aiokafka.structs import ConsumerRecord
 from faust.transport.drivers import aiokafka as driver
@@ -29,7 +35,7 @@ from infra.kafka.reconnecting import reconnect_calmly
 from infra.ports import Record
 from pipeline.tenure import Tenure
 
-__all__ = ["BatchConsumer", "BatchTransport", "split_chunk"]
+__all__ = ["BatchConsumer", "BatchTransport", "LoopConsumer", "ask_coordinator", "split_chunk"]
 
 MAX_CHUNK_BYTES = 1_048_576
 _BUSY_POLL_S = 0.005
@@ -51,6 +57,21 @@ def split_chunk(records: Sequence[ConsumerRecord], max_bytes: int) -> Iterator[S
         yield records[start:]
 
 
+async def ask_coordinator(send: Callable[[Any], Awaitable[Any]], tenure: Tenure, request: Any) -> Any:
+    """Each answer that says this member is known proves its tenure.
+
+    A coordinator that is still loading its groups when it is asked for partitions is away, to aiokafka too:
+    by itself it takes that answer, which it knows from every other request, for the end.
+    """
+    asked_at = tenure.clock.monotonic()
+    answer = await send(request)
+    if isinstance(request, _PROOFS) and answer.error_code in _KNOWN:
+        tenure.prove(asked_at)
+    if isinstance(request, SyncGroupRequest) and answer.error_code == GroupLoadInProgressError.errno:
+        answer.error_code = NotCoordinatorForGroupError.errno
+    return answer
+
+
 class LoopConsumer(driver.AIOKafkaConsumerThread):
     """What Faust runs in a thread of its own, on the app's loop instead.
 
@@ -70,22 +91,21 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
 
     async def on_start(self) -> None:
         await super().on_start()
-        reconnect_calmly(self._ensure_consumer()._client)
-        self._prove_tenure(cast(BatchTransport, self.transport).tenure)
+        consumer = self._ensure_consumer()
+        reconnect_calmly(consumer._client)
+        coordinator = consumer._coordinator
+        tenure = cast(BatchTransport, self.transport).tenure
+        coordinator._send_req = partial(ask_coordinator, coordinator._send_req, tenure)
 
-    def _prove_tenure(self, tenure: Tenure) -> None:
-        """Have each answer of the coordinator that says this member is known prove its tenure."""
-        coordinator = self._ensure_consumer()._coordinator
-        send = coordinator._send_req
+    @property
+    def gave_up(self) -> BaseException | None:
+        """What ended this member's part in its group.
 
-        async def send_and_prove(request: Any) -> Any:
-            asked_at = tenure.clock.monotonic()
-            answer = await send(request)
-            if isinstance(request, _PROOFS) and answer.error_code in _KNOWN:
-                tenure.prove(asked_at)
-            return answer
-
-        coordinator._send_req = send_and_prove
+        The driver keeps it for who asks for records, and waits until somebody does; while partitions are
+        divided nobody does. Workers that began when Kafka had just begun stood so until somebody noticed.
+        """
+        coordinator = getattr(self._consumer, "_coordinator", None)
+        return None if coordinator is None else coordinator._pending_exception
 
     async def stop(self) -> None:
         if not self._started.is_set() or self._stopped.is_set():
@@ -93,8 +113,9 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
         self._stopped.set()
         if self._consumer is not None:
             # A static member (it comes back quickly after a crash) would keep its partitions from the
-            # others until its session times out; who stops on purpose leaves at once.
-            self._consumer._coordinator._group_instance_id = None
+            # others until its session times out; who stops on purpose and is not replaced leaves at once.
+            if not cast(BatchTransport, self.transport).replaced:
+                self._consumer._coordinator._group_instance_id = None
             await self._consumer.stop()
         await self._default_stop_children()
         self._shutdown.set()
@@ -123,6 +144,11 @@ class BatchConsumer(driver.Consumer):
 
     def _new_consumer_thread(self) -> LoopConsumer:
         return LoopConsumer(self, self.loop, self.beacon)
+
+    @property
+    def gave_up(self) -> BaseException | None:
+        """What ended this member's part in its group; nothing is handled any more."""
+        return cast(LoopConsumer, self._thread).gave_up
 
     def on_buffer_drop(self, tp: TP) -> None:
         super().on_buffer_drop(tp)
@@ -218,3 +244,5 @@ class BatchTransport(driver.Transport):
     Consumer: ClassVar[Any] = BatchConsumer
     tenure: Tenure
     """Set by whoever makes the app."""
+    replaced: bool = False
+    """Whether a process of the same name takes the place of this one in its group."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass
+from typing import cast
 
 import faust
 import structlog
@@ -28,6 +29,7 @@ from pipeline.report import report_progress
 from pipeline.stage import EXIT_STAGE_FAILED, StageRunner
 from pipeline.tenure import Tenure
 from pipeline.topology import Doors, StageSpec
+from pipeline.transport import BatchConsumer, BatchTransport
 from schemas.errors import Unavailable
 
 __all__ = ["Worker"]
@@ -35,6 +37,7 @@ __all__ = ["Worker"]
 log = structlog.get_logger(__name__)
 
 _REPORT_INTERVAL_S = 1.0
+_OVERSEE_INTERVAL_S = 0.2
 _STOP_TIMEOUT_S = 10.0
 
 
@@ -59,11 +62,14 @@ class Worker:
         self._running: list[_Running] = []
         self._web: web.AppRunner | None = None
         self._watching: list[asyncio.Task[None]] = []
+        self._overseeing: asyncio.Task[None] | None = None
 
     async def startup(self) -> None:
-        """Open the doors, then join the groups. Raises `Unavailable` naming the engine that is away."""
+        """Open the doors, make the stages, join the groups.
+
+        Raises `Unavailable` naming the engine that is away.
+        """
         await asyncio.gather(self._bus.startup(), self._routes.startup(), self._history.startup())
-        await released()
         doors = Doors(self._settings, self._clock, self._bus, self._routes, self._history)
         for spec in self._specs:
             stage = spec.build(doors)
@@ -73,18 +79,18 @@ class Worker:
             runner = StageRunner(stage, self._bus, self._clock, Progress(), limit, tenure, self._tracing)
             app = create_app(spec.name, spec.reads, self._settings, runner.run_partition, tenure)
             self._running.append(_Running(spec, runner, app))
+        await released()
+        self._overseeing = asyncio.create_task(self._oversee())
+        self._watching.append(self._overseeing)
         await asyncio.gather(*(running.app.start() for running in self._running))
         self._watching.append(asyncio.create_task(watch_loop()))
         await self._serve_probes()
         log.info("worker.ready", stages=[spec.name for spec in self._specs])
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Report progress until told to stop. A stage that has died or stalled ends the process."""
+        """Report progress until told to stop. A stage that has stalled ends the process."""
         while not stop.is_set():
             for running in self._running:
-                if running.app.crashed or running.app.should_stop:
-                    log.critical("worker.stage_stopped", stage=running.spec.name)
-                    os._exit(EXIT_STAGE_FAILED)
                 try:
                     await self._report(running)
                 except Unavailable as error:
@@ -94,9 +100,17 @@ class Worker:
             except TimeoutError:
                 continue
 
-    async def drain(self) -> None:
-        """Leave the groups: what is under way ends, its offsets are committed, the partitions move on."""
+    async def drain(self, *, replaced: bool) -> None:
+        """What is under way ends, its offsets are committed, and the worker leaves its groups: the partitions
+        move on. Who is `replaced` stays a member, and the process of its name has its partitions the moment
+        it joins: the groups need not divide them anew, neither now nor then.
+        """
+        if self._overseeing is not None:
+            self._overseeing.cancel()
+        for running in self._running:
+            cast(BatchTransport, running.app.transport).replaced = replaced
         await asyncio.gather(*(self._stop(running.app) for running in self._running))
+        log.info("worker.drained", replaced=replaced)
 
     async def shutdown(self) -> None:
         """Close the doors."""
@@ -109,6 +123,16 @@ class Worker:
         await self._history.shutdown()
         if self._tracing is not None:
             await asyncio.to_thread(self._tracing.shutdown)
+
+    async def _oversee(self) -> None:
+        """End the process when a stage has died: also while it starts, or its reports wait for an engine."""
+        while True:
+            for running in self._running:
+                gave_up = cast(BatchConsumer, running.app.consumer).gave_up
+                if gave_up is not None or running.app.crashed or running.app.should_stop:
+                    log.critical("worker.stage_stopped", stage=running.spec.name, error=repr(gave_up))
+                    os._exit(EXIT_STAGE_FAILED)
+            await asyncio.sleep(_OVERSEE_INTERVAL_S)
 
     async def _stop(self, app: faust.App) -> None:
         try:

@@ -130,11 +130,11 @@ class ChildProcess:
             self._gate.close()
         return code
 
-    async def stop(self) -> None:
-        """End it and all it started: SIGTERM, a bounded wait, SIGKILL. Does nothing when it has ended."""
+    async def stop(self, asked_by: signal.Signals = signal.SIGTERM) -> None:
+        """End it and all it started: a signal, a bounded wait, SIGKILL. Does nothing when it has ended."""
         if not self.running:
             return
-        self.signal(signal.SIGTERM)
+        self.signal(asked_by)
         try:
             await asyncio.wait_for(self.wait(), self.spec.stop_timeout_s)
         except TimeoutError:

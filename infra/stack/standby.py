@@ -31,9 +31,10 @@ class Standby:
         self._tried = asyncio.Event()
         self._keeper = asyncio.create_task(self._keep(settle_s))
 
-    async def wait_tried(self) -> None:
-        """Return once the first process stands by, or could not."""
+    async def wait_tried(self) -> bool:
+        """Return once the first process stands by, or could not; whether one does."""
         await self._tried.wait()
+        return self._child is not None and self._child.running
 
     async def take(self) -> ChildProcess | None:
         """The process, released, though it may still be loading; None if there is none just now. Nothing

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, Self
 
+from infra.lifecycle import HAND_OVER
 from infra.stack.process import ChildProcess, ChildSpec, describe_exit, last_lines, trim_log
 from infra.stack.restarts import QUICK_EXIT_S, restart_delay_s
 from infra.stack.standby import Standby
@@ -70,11 +71,11 @@ class Supervisor:
     async def restart(self, name: str) -> None:
         """Stop a child in its own time, start it anew, return when it is ready.
 
-        The new process is loaded from what is installed now, before the old one is asked to go.
+        The new process is loaded from what is installed now, before the old one is asked to go; the old one
+        is told so.
         """
         kept = self._find(name)
-        await kept.load()
-        await kept.end()
+        await kept.end(HAND_OVER if await kept.load() else signal.SIGTERM)
         await kept.start()
         kept.watch = asyncio.create_task(self._watch(kept))
 
@@ -169,21 +170,25 @@ class _Kept:
         if self.spec.standby:
             self._standby = Standby(self.spec)
 
-    async def load(self) -> None:
-        """Have a new standby, if the spec wants one: what stood by so far may be of an older version."""
-        if self.spec.standby:
-            await self._dismiss()
-            self._standby = Standby(self.spec, settle_s=0.0)
-            await self._standby.wait_tried()
+    async def load(self) -> bool:
+        """Have a new standby, if the spec wants one: what stood by so far may be of an older version.
 
-    async def end(self) -> None:
+        Returns whether one stands by now.
+        """
+        if not self.spec.standby:
+            return False
+        await self._dismiss()
+        self._standby = Standby(self.spec, settle_s=0.0)
+        return await self._standby.wait_tried()
+
+    async def end(self, asked_by: signal.Signals = signal.SIGTERM) -> None:
         """Stop the child that runs; who stands by goes on standing by."""
         self.ready.clear()
         if self.watch is not None:
             self.watch.cancel()
             await asyncio.wait((self.watch,))
             self.watch = None
-        await self.child.stop()
+        await self.child.stop(asked_by)
 
     async def stop(self) -> None:
         await self._dismiss()

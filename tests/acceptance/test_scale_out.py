@@ -172,18 +172,25 @@ class ExtraWorker:
 
     async def handled(self) -> Mapping[str, int]:
         """How many records it has handled so far, by stage."""
+        return await self._counted("im_stage_messages_total", result="done")
+
+    async def taken_over(self) -> Mapping[str, int]:
+        """How many times a partition came to it, by stage."""
+        return await self._counted("im_stage_assigned_total")
+
+    async def kill(self) -> None:
+        self.process.signal(signal.SIGKILL)
+        await self.process.wait()
+
+    async def _counted(self, name: str, **labels: str) -> Mapping[str, int]:
         async with aiohttp.ClientSession() as http, http.get(f"http://{self._address}/metrics") as answer:
             families = text_string_to_metric_families(await answer.text())
             samples = [sample for family in families for sample in family.samples]
         return {
             s.labels["stage"]: int(s.value)
             for s in samples
-            if s.name == "im_stage_messages_total" and s.labels["result"] == "done"
+            if s.name == name and labels.items() <= s.labels.items()
         }
-
-    async def kill(self) -> None:
-        self.process.signal(signal.SIGKILL)
-        await self.process.wait()
 
 
 async def handled_by(workers: Sequence[ExtraWorker]) -> Counter[str]:
@@ -334,6 +341,26 @@ async def test_workers_come_and_go(pair: Pair) -> None:
         expected = list(range(1, talk.length + 1))
         assert logged[talk.id] == expected
         assert await stored_seqs(pair.settings, talk.id, talk.length) == expected
+
+
+async def test_who_is_restarted_keeps_its_partitions(pair: Pair) -> None:
+    """Its successor has them at once; no partition of any other worker stands still, or moves."""
+    other = ExtraWorker(pair.settings, f"{PREFIX}other")
+
+    async def join() -> None:
+        await other.start()
+        await until(other.handled, lambda done: all(done[stage] for stage in BUSY))
+
+    try:
+        async with talks(pair, 12) as all_talks:
+            await talk_while(all_talks, join(), LEAST)
+            before = await other.taken_over()
+            for name, _ in WORKERS:
+                await talk_while(all_talks, pair.restart(PREFIX + name), LEAST)
+            assert await other.taken_over() == before
+            await asyncio.gather(*(talk.end() for talk in all_talks))
+    finally:
+        await other.process.stop()
 
 
 async def test_a_drained_gateway_loses_nothing(pair: Pair) -> None:

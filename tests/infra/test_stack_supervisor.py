@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.lifecycle import STANDBY
+from infra.lifecycle import HAND_OVER, STANDBY
 from infra.stack.process import ChildSpec
 from infra.stack.supervisor import Supervisor
 from infra.together import together
@@ -159,11 +159,11 @@ async def test_a_standby_takes_over(tmp_path: Path) -> None:
 
 
 async def test_a_restart_loads_the_new_process_before_the_old_one_ends(tmp_path: Path) -> None:
-    """Also when somebody stood by already: he may be of an older version."""
+    """Also when somebody stood by already: he may be of an older version. The old one is told of it."""
     told = tmp_path / "told"
     loads = f"import os, time; open({str(told)!r}, 'a').write(f'{{os.getpid()}} loads\\n'); {WAITS}"
     ends = (
-        "import os, signal, sys; signal.signal(signal.SIGTERM, lambda *_: ("
+        f"import os, signal, sys; signal.signal({HAND_OVER:d}, lambda *_: ("
         f"open({str(told)!r}, 'a').write(f'{{os.getpid()}} ends\\n'), sys.exit()))"
     )
     before = children()

@@ -69,7 +69,7 @@ class LedgerService:
             except TimeoutError:
                 continue
 
-    async def drain(self) -> None:
+    async def drain(self, *, replaced: bool) -> None:
         """Nothing is under way: the next process begins a minute back."""
 
     async def shutdown(self) -> None:

@@ -1,0 +1,58 @@
+"""pipeline/transport.py: what the coordinator of a group answers, and what the driver makes of it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.errors import GroupLoadInProgressError, KafkaError, NoError, NotCoordinatorForGroupError
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGroupRequest
+
+from infra.clock import ManualClock
+from pipeline.tenure import Tenure
+from pipeline.transport import LoopConsumer, ask_coordinator
+from schemas.errors import Fenced
+
+SYNC = SyncGroupRequest("g", 1, "m", "i", [])
+BEAT = HeartbeatRequest("g", 1, "m")
+
+
+async def answer(request: Any, code: int, tenure: Tenure) -> int:
+    """What the driver sees of it."""
+
+    async def send(_: Any) -> Any:
+        return SimpleNamespace(error_code=code)
+
+    return int((await ask_coordinator(send, tenure, request)).error_code)
+
+
+@pytest.fixture
+def tenure() -> Tenure:
+    return Tenure(ManualClock(), 6.0)
+
+
+async def test_a_coordinator_that_still_loads_is_away(tenure: Tenure) -> None:
+    """To who asks for its partitions: aiokafka would give up its part in the group for good."""
+    assert await answer(SYNC, GroupLoadInProgressError.errno, tenure) == NotCoordinatorForGroupError.errno
+    for request in (BEAT, JoinGroupRequest):
+        assert await answer(request, GroupLoadInProgressError.errno, tenure) == GroupLoadInProgressError.errno
+    with pytest.raises(Fenced):
+        tenure.check()
+
+
+async def test_who_is_known_has_tenure(tenure: Tenure) -> None:
+    assert await answer(SYNC, NoError.errno, tenure) == NoError.errno
+    tenure.check()
+
+
+def test_what_the_driver_gave_up_for_is_seen_though_nobody_reads() -> None:
+    """It keeps the error for the next who asks for records."""
+    consumer = LoopConsumer.__new__(LoopConsumer)
+    consumer._consumer = None
+    assert consumer.gave_up is None
+    coordinator = SimpleNamespace(_pending_exception=None)
+    consumer._consumer = SimpleNamespace(_coordinator=coordinator)
+    assert consumer.gave_up is None
+    coordinator._pending_exception = error = KafkaError("unexpected")
+    assert consumer.gave_up is error
