@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -42,7 +43,9 @@ async def test_changed_jars_are_not_run(tmp_path: Path) -> None:
     settings = Settings(jars_dir=tmp_path)
     folder = jars_folder(settings, "kafka")
     folder.mkdir(parents=True)
-    (folder / "kafka-server-4.1.1.jar").write_text("not Kafka")
-    with pytest.raises(SettingsError, match=r"kafka-server-4.1.1.jar has changed"):
+    pinned = read_checksums((FILES / "kafka" / "jars.sha256").read_text())
+    jar = next(name for name in pinned if name.startswith("kafka-server-"))
+    (folder / jar).write_text("not Kafka")
+    with pytest.raises(SettingsError, match=f"{re.escape(jar)} has changed"):
         await resolve_jars(settings, "kafka")
     shutil.rmtree(folder)
