@@ -11,8 +11,6 @@
  */
 
 export const ACK_DELAY_MS = 500;
-/** After a welcome: what was on its way to the socket before, and not stored yet when the sync read, shows in its pong. */
-export const FIRST_PING_MS = 500;
 export const CONNECT_TIMEOUT_MS = 10_000;
 export const PONG_TIMEOUT_MS = 10_000;
 export const PROBE_TIMEOUT_MS = 2_000;
@@ -132,7 +130,7 @@ export class Session {
     this.#sessionId = frame.session_id;
     this.#heartbeatMs = frame.heartbeat_s * 1000;
     this.#due.connect = null;
-    this.#due.ping = now + FIRST_PING_MS;
+    this.#due.ping = now + this.#heartbeatMs;
   }
 
   /** A retransmission has an `n` that is acked already: it is acked once more. */
