@@ -92,8 +92,12 @@ class ChildProcess:
         env = {**self.spec.env, STANDBY: "on"}
         self._gate, theirs = socket.socketpair()
         self._gate.setblocking(False)
-        with theirs:
-            self._process = await _spawn(self.spec.argv, self.spec.log, env, theirs.fileno())
+        try:
+            with theirs:
+                self._process = await _spawn(self.spec.argv, self.spec.log, env, theirs.fileno())
+        except BaseException:
+            self._gate.close()
+            raise
 
     async def wait_loaded(self) -> None:
         """Return once a standby is ready to begin; `Unavailable` if it ends before, or is too slow."""
