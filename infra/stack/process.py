@@ -88,7 +88,8 @@ class ChildProcess:
             raise
 
     async def start_standby(self) -> None:
-        """Spawn it, but let it only get ready to begin. `release` lets it begin."""
+        """Spawn it, but let it only get ready to begin. `release` lets it begin; `stop` if it is not to, also
+        when it has ended."""
         env = {**self.spec.env, STANDBY: "on"}
         self._gate, theirs = socket.socketpair()
         self._gate.setblocking(False)
@@ -96,7 +97,7 @@ class ChildProcess:
             with theirs:
                 self._process = await _spawn(self.spec.argv, self.spec.log, env, theirs.fileno())
         except BaseException:
-            self._gate.close()
+            self._shut_gate()
             raise
 
     async def wait_loaded(self) -> None:
@@ -115,6 +116,7 @@ class ChildProcess:
         assert self._gate is not None
         with suppress(BrokenPipeError, ConnectionResetError):  # it has ended: `wait_ready` says so
             self._gate.send(b"go\n")
+        self._shut_gate()
 
     async def wait_ready(self) -> None:
         """Return once the probe says yes; `Unavailable` with the log's end if it dies or is too slow."""
@@ -129,13 +131,11 @@ class ChildProcess:
 
     async def wait(self) -> int:
         """Wait for the end and return the exit code; negative: the signal that ended it."""
-        code = await self._started.wait()
-        if self._gate is not None:
-            self._gate.close()
-        return code
+        return await self._started.wait()
 
     async def stop(self, asked_by: signal.Signals = signal.SIGTERM) -> None:
-        """End it and all it started: a signal, a bounded wait, SIGKILL. Does nothing when it has ended."""
+        """End it and all it started: a signal, a bounded wait, SIGKILL. One that has ended gets no signal."""
+        self._shut_gate()
         if not self.running:
             return
         self.signal(asked_by)
@@ -149,6 +149,11 @@ class ChildProcess:
         """Send a signal to the whole process group; a group that has ended is left alone."""
         if self.running:
             _signal_group(self.pid, number)
+
+    def _shut_gate(self) -> None:
+        if self._gate is not None:
+            self._gate.close()
+            self._gate = None
 
     def failure(self, what: str) -> Unavailable:
         """An error that says what happened and shows the end of the log."""

@@ -41,17 +41,17 @@ class Standby:
         stands by after this."""
         await self._stop_keeping()
         child = self._child
-        if child is None or not child.running:
-            return None
-        child.release()
-        return child
+        if child is not None and child.running:
+            child.release()
+            return child
+        await self.dismiss()
+        return None
 
     async def dismiss(self) -> None:
         """End it, at once: it has begun nothing."""
         await self._stop_keeping()
-        if self._child is not None and self._child.running:
-            self._child.signal(signal.SIGKILL)
-            await self._child.wait()
+        if self._child is not None:
+            await self._child.stop(signal.SIGKILL)
 
     async def _stop_keeping(self) -> None:
         self._keeper.cancel()
@@ -65,10 +65,9 @@ class Standby:
                 await child.start_standby()
                 self._child = child
                 await child.wait_loaded()
-            except Unavailable:
-                self._tried.set()
-                await child.stop()
-            else:
                 self._tried.set()
                 await child.wait()
+            except Unavailable:
+                self._tried.set()
+            await child.stop()
             pause_s = min(2 * max(pause_s, _SETTLE_S), _LONGEST_PAUSE_S)

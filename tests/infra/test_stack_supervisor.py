@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from infra.lifecycle import HAND_OVER, STANDBY
 from infra.stack.process import ChildSpec
+from infra.stack.standby import Standby
 from infra.stack.supervisor import Supervisor
 from infra.together import together
 from schemas.errors import BadInput, Unavailable
@@ -191,3 +194,29 @@ async def test_without_a_standby_a_new_process_starts(tmp_path: Path) -> None:
         await supervisor.wait_ready("child")
 
         assert supervisor.pids["child"] != standby
+
+
+def kill(process: psutil.Process) -> None:
+    """Return when it has ended; the loop stands still meanwhile, so nobody here has noticed."""
+    process.kill()
+    with suppress(ChildProcessError):  # asyncio's thread has been quicker
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["lives", "dies"])
+@pytest.mark.parametrize("end", ["take", "dismiss"])
+async def test_whatever_becomes_of_a_standby_its_gate_is_shut(tmp_path: Path, end: str, dies: bool) -> None:
+    """Also when it died and nobody has noticed yet."""
+    before, here = children(), psutil.Process()
+    files = here.num_fds()
+    standby = Standby(replace(spec_of(tmp_path, WAITS), standby=True), settle_s=0.0)
+    assert await standby.wait_tried()
+    (process,) = (psutil.Process(pid) for pid in children() - before)
+    if dies:
+        kill(process)
+    taken = await (standby.take() if end == "take" else standby.dismiss())
+    if taken is not None:
+        await taken.stop()
+
+    assert here.num_fds() == files
+    assert children() <= before
