@@ -25,8 +25,9 @@ from schemas.errors import Unavailable
 __all__ = ["KafkaBus", "KafkaSubscription"]
 
 _READ_RECORDS: Final = 5_000
-_IDLE_READERS: Final = 2
-"""Kept for the next `read_range`: what a worker that recovers a partition asks for one after the other."""
+_READERS: Final = 6
+"""At once, and kept for the next `read_range`: a worker that joins recovers all its partitions side by side,
+each with a dozen short questions one after the other."""
 _COORDINATOR_AWAY: Final = (
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
@@ -44,6 +45,7 @@ class KafkaBus:
         self._reader: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
         self._idle: list[AIOKafkaConsumer] = []
+        self._readers = asyncio.Semaphore(_READERS)
 
     async def startup(self) -> None:
         """Connect. Raises `Unavailable` if no broker answers."""
@@ -77,48 +79,49 @@ class KafkaBus:
         end: int | None,
         take: Callable[[Sequence[Record]], None],
     ) -> int:
-        place = TopicPartition(topic, partition)
-        async with door(f"read {topic}[{partition}]"), self._idle_reader() as consumer:
-            consumer.assign([place])
-            first = (await consumer.beginning_offsets([place]))[place]
-            until: int = (await consumer.end_offsets([place]))[place]
+        async with door(f"read {topic}[{partition}]"):
+            place, first, until = await self._span(topic, partition)
             if end is not None:
                 until = min(until, end)
-            async for records in _runs(consumer, place, max(start, first), until):
-                take(records)
-            consumer.unsubscribe()
+            if max(start, first) < until:
+                async with self._idle_reader() as consumer:
+                    async for records in _runs(consumer, place, max(start, first), until):
+                        take(records)
+                    consumer.pause(place)
             return max(until, start)
+
+    async def _span(self, topic: str, partition: int) -> tuple[TopicPartition, int, int]:
+        """A partition, the first offset it has and the one behind its last."""
+        place = TopicPartition(topic, partition)
+        await self._places(topic)  # aiokafka would wait ten seconds for a topic that is not there
+        firsts, ends = await asyncio.gather(
+            self._query.beginning_offsets([place]), self._query.end_offsets([place])
+        )
+        return place, firsts[place], ends[place]
 
     @asynccontextmanager
     async def _idle_reader(self) -> AsyncIterator[AIOKafkaConsumer]:
-        """A reader that nobody uses: a kept one, since each costs three connections, or a new one.
-
-        One whose use failed is not kept.
+        """A reader that nobody uses: a kept one, since each costs three connections, or a new one. Waits
+        while all are in use. One whose use failed is not kept.
         """
-        reader = self._idle.pop() if self._idle else await new_consumer(self._settings, self._client_id)
-        try:
-            yield reader
-        except BaseException:
-            await stop(reader)
-            raise
-        if len(self._idle) < _IDLE_READERS:
+        async with self._readers:
+            reader = self._idle.pop() if self._idle else await new_consumer(self._settings, self._client_id)
+            try:
+                yield reader
+            except BaseException:
+                await stop(reader)
+                raise
             self._idle.append(reader)
-        else:
-            await stop(reader)
 
     @asynccontextmanager
     async def scan(
         self, topic: str, partition: int, start: int, end: int
     ) -> AsyncIterator[AsyncIterator[Sequence[Record]]]:
-        place = TopicPartition(topic, partition)
         async with door(f"read {topic}[{partition}]"):
+            place, first, until = await self._span(topic, partition)
             consumer = await new_consumer(self._settings, self._client_id)
         try:
-            async with door(f"look up the ends of {topic}[{partition}]"):
-                consumer.assign([place])
-                first = (await consumer.beginning_offsets([place]))[place]
-                until = min(end, (await consumer.end_offsets([place]))[place])
-            yield _runs(consumer, place, max(start, first), until)
+            yield _runs(consumer, place, max(start, first), min(until, end))
         finally:
             await stop(consumer)
 
@@ -213,7 +216,11 @@ class KafkaSubscription:
 async def _runs(
     consumer: AIOKafkaConsumer, place: TopicPartition, position: int, until: int
 ) -> AsyncIterator[Sequence[Record]]:
-    """The records from `position` to before `until`, as they come."""
+    """The records from `position` to before `until`, as they come.
+
+    Nothing comes between assigning and seeking: the driver would fetch the beginning of the log meanwhile.
+    """
+    consumer.assign([place])
     consumer.seek(place, position)
     while position < until:
         async with door(f"read {place.topic}[{place.partition}]"):

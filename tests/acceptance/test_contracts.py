@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.fetch import FetchRequest
 
 from infra.cassandra import CassandraHistory
 from infra.clock import ManualClock
 from infra.kafka import KafkaBus
 from infra.kafka.topics import ensure_topics
+from infra.ports import Outgoing
 from infra.redis import RedisRouteTable
 from infra.redis_limits import RedisSharedLimits
 from infra.settings import Settings
@@ -82,6 +86,28 @@ async def test_redis(check: route_table.Check, redis_table: RedisRouteTable, clo
 async def test_kafka(check: bus.Check, kafka_bus: KafkaBus, own_topic: str) -> None:
     """The log in Kafka passes the check."""
     await check(kafka_bus, own_topic)
+
+
+async def test_a_read_fetches_nothing_before_its_start(
+    kafka_bus: KafkaBus, own_topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that recovers asks for single records near the end of long logs: the driver would fetch from
+    their beginning if it were told late where to read."""
+    await kafka_bus.publish([Outgoing(own_topic, 0, b"value") for _ in range(20)])
+    end = (await kafka_bus.ends(own_topic))[0]
+    fetched: list[int] = []
+    send = AIOKafkaClient.send
+
+    async def noting(client: AIOKafkaClient, node: int, request: Any, **how: Any) -> Any:
+        if isinstance(request, FetchRequest):
+            fetched.extend(place[1] for _, places in request.topics for place in places)
+        return await send(client, node, request, **how)
+
+    monkeypatch.setattr(AIOKafkaClient, "send", noting)
+    for start in (end - 5, end - 9, end - 2):
+        await kafka_bus.read_range(own_topic, 0, start, start + 1, lambda _: None)
+    assert fetched
+    assert min(fetched) == end - 9
 
 
 async def test_a_topic_that_is_gone_is_said_to_be_gone(kafka_bus: KafkaBus) -> None:

@@ -6,6 +6,7 @@ would bury what they leave there, and whoever writes into one would come in betw
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -64,6 +65,19 @@ async def check_a_range_ends_where_it_is_told(bus: Bus, topic: str) -> None:
     assert await bus.read_range(topic, 0, start + 2, start + 5, taken.extend) == start + 5
     assert await bus.read_range(topic, 0, start, None, taken.extend) == start + 10
     assert await read(bus, topic, start + 10) == []
+
+
+async def check_many_ranges_are_read_side_by_side(bus: Bus, topic: str) -> None:
+    """More than there are readers, of either partition, each its own."""
+    starts, sent = await bus.ends(topic), [outgoing(topic, 40, partition) for partition in (0, 1)]
+    await bus.publish([*sent[0], *sent[1]])
+    asked = [(partition, at) for at in range(30) for partition in (0, 1)]
+    found = await asyncio.gather(
+        *(read(bus, topic, starts[p] + at, starts[p] + at + at % 7 + 1, p) for p, at in asked)
+    )
+    for (partition, at), records in zip(asked, found, strict=True):
+        wanted = sent[partition][at : at + at % 7 + 1]
+        assert [record.value for record in records] == [record.value for record in wanted]
 
 
 async def check_a_scan_brings_its_range_in_order_and_no_more(bus: Bus, topic: str) -> None:
