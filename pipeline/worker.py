@@ -62,7 +62,6 @@ class Worker:
         self._running: list[_Running] = []
         self._web: web.AppRunner | None = None
         self._watching: list[asyncio.Task[None]] = []
-        self._overseeing: asyncio.Task[None] | None = None
 
     async def startup(self) -> None:
         """Open the doors, make the stages, join the groups.
@@ -80,8 +79,7 @@ class Worker:
             app = create_app(spec.name, spec.reads, self._settings, runner.run_partition, tenure)
             self._running.append(_Running(spec, runner, app))
         await released()
-        self._overseeing = asyncio.create_task(self._oversee())
-        self._watching.append(self._overseeing)
+        self._watching.append(asyncio.create_task(self._oversee()))
         await asyncio.gather(*(running.app.start() for running in self._running))
         self._watching.append(asyncio.create_task(watch_loop()))
         await self._serve_probes()
@@ -105,8 +103,7 @@ class Worker:
         move on. Who is `replaced` stays a member, and the process of its name has its partitions the moment
         it joins: the groups need not divide them anew, neither now nor then.
         """
-        if self._overseeing is not None:
-            self._overseeing.cancel()
+        self._stop_watching()
         for running in self._running:
             cast(BatchTransport, running.app.transport).replaced = replaced
         await asyncio.gather(*(self._stop(running.app) for running in self._running))
@@ -114,8 +111,7 @@ class Worker:
 
     async def shutdown(self) -> None:
         """Close the doors."""
-        for task in self._watching:
-            task.cancel()
+        self._stop_watching()
         if self._web is not None:
             await self._web.cleanup()
         await self._bus.shutdown()
@@ -123,6 +119,10 @@ class Worker:
         await self._history.shutdown()
         if self._tracing is not None:
             await asyncio.to_thread(self._tracing.shutdown)
+
+    def _stop_watching(self) -> None:
+        for task in self._watching:
+            task.cancel()
 
     async def _oversee(self) -> None:
         """End the process when a stage has died: also while it starts, or its reports wait for an engine."""
