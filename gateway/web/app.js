@@ -145,7 +145,6 @@ export class App {
     this.#showConversation(now);
     const { totalUnread } = this.#chat.store;
     document.title = totalUnread > 0 ? `(${totalUnread}) ${NAME}` : NAME;
-    this.#chat.store.all().filter((each) => each.name === null).forEach((each) => this.#chat.learnName(each));
   }
 
   #showBanner() {

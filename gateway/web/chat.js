@@ -5,6 +5,7 @@
 
 import { Holes } from "./holes.js";
 import { directConversation, newClientMsgId } from "./ids.js";
+import { Names } from "./names.js";
 import { Outbox } from "./outbox.js";
 import { RequestError, Requests } from "./requests.js";
 import { Store } from "./store.js";
@@ -26,7 +27,7 @@ export class Chat {
   #syncing = false;
   #connected = false;
   #loading = new Set();
-  #informed = new Set();
+  #names = new Names();
   #maxFrameBytes = 65_536;
 
   constructor({ me, storage, transmit, changed }) {
@@ -75,7 +76,9 @@ export class Chat {
     this.#requests.expire(now);
     if (!this.#connected) return;
     for (const entry of this.outbox.takeReady(now)) this.#transmit(sendFrame(entry));
-    if (this.#synced && !this.#syncing) this.#mendHoles(now);
+    if (!this.#synced || this.#syncing) return;
+    this.#mendHoles(now);
+    for (const id of this.#names.plan(this.store.all(), now)) this.#learnName(id);
   }
 
   /** Shows the text at once and sends it as soon as it can go, also after a reload. */
@@ -150,20 +153,6 @@ export class Chat {
     this.store.conversation(id).name = name;
     this.#changed();
     return id;
-  }
-
-  /** Asks once for the name of a group whose naming is older than what we hold. */
-  async learnName(conversation) {
-    if (!this.#connected || conversation.kind !== "group" || this.#informed.has(conversation.id)) return;
-    this.#informed.add(conversation.id);
-    try {
-      const info = await this.request({ type: "group.info", conversation_id: conversation.id });
-      conversation.name ??= info.name ?? null;
-      this.#changed();
-    } catch (error) {
-      if (!(error instanceof RequestError)) throw error;
-      if (error.temporary) this.#informed.delete(conversation.id);
-    }
   }
 
   /**
@@ -257,6 +246,16 @@ export class Chat {
 
   #mendHoles(now) {
     for (const request of this.#holes.plan(this.store.all(), now)) this.#mend(request);
+  }
+
+  async #learnName(id) {
+    try {
+      const info = await this.request({ type: "group.info", conversation_id: id });
+      this.store.conversation(id).name ??= info.name ?? null;
+      this.#changed();
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+    }
   }
 
   async #mend({ id, afterSeq }) {

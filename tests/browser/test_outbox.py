@@ -1,4 +1,4 @@
-"""gateway/web/outbox.js and holes.js: what goes out when, and what is asked for again."""
+"""gateway/web/outbox.js, holes.js and names.js: what goes out when, and what is asked for again."""
 
 from __future__ import annotations
 
@@ -124,3 +124,42 @@ def test_a_history_that_lags_behind_settles_no_hole(run_js: RunJs) -> None:
     return [asked === PATIENT_TRIES - 1, [...settles], holes.answered("g:1", true, now)]
     """
     assert run_js(OUTBOX + script) == [True, [False], True]
+
+
+def test_a_group_without_a_name_is_asked_again(run_js: RunJs) -> None:
+    """Later each time, a few times: a history that lags behind refuses to know a new member."""
+    script = """
+    const { Names, PAUSE_MS, TRIES } = await import("/names.js");
+    const names = new Names(); const group = {id: "g:1", kind: "group", name: null};
+    const others = [{id: "g:2", kind: "group", name: "Book club"}, {id: "d:a:b", kind: "direct", name: null}];
+    const asked = [];
+    for (let now = 0; now < PAUSE_MS * 1000; now += PAUSE_MS / 2) {
+      for (const id of names.plan([group, ...others], now)) asked.push([id, now / PAUSE_MS]);
+    }
+    return [asked.slice(0, 4), asked.length === TRIES]
+    """
+    assert run_js(script) == [[["g:1", 0], ["g:1", 1], ["g:1", 3], ["g:1", 7]], True]
+
+
+def test_a_name_that_is_refused_at_first_is_learnt(run_js: RunJs) -> None:
+    """A pong's heads tell of a group whose first event is not stored yet: nobody shows its id for a name."""
+    script = """
+    const { Chat } = await import("/chat.js"); const { PAUSE_MS } = await import("/names.js");
+    const frames = []; const storage = {outboxEntries: () => []};
+    const chat = new Chat({me: "carol", storage, transmit: (frame) => frames.push(frame), changed: () => {}});
+    const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
+    const reply = async (frame, now) => { chat.receive(frame, now); await turn(); };
+    await reply({type: "welcome", resumed: false}, 0);
+    const page = {type: "ok", re: frames[0].id, messages: [], conversations: [], token: "t", more: false};
+    await reply(page, 0);
+    await reply({type: "pong", token: "t", heads: {"g:1": 3}}, 0);
+    const infos = () => frames.filter(({type}) => type === "group.info");
+    const [refused] = infos();
+    await reply({type: "error", re: refused.id, code: 1101, name: "not_a_member", temporary: false}, 0);
+    chat.tick(PAUSE_MS - 1); const early = infos().length;
+    chat.tick(PAUSE_MS); const [, again] = infos();
+    await reply({type: "ok", re: again.id, name: "Book club"}, PAUSE_MS);
+    chat.tick(PAUSE_MS * 100);
+    return [early, infos().length, chat.store.conversation("g:1").name]
+    """
+    assert run_js(script) == [1, 2, "Book club"]
