@@ -6,7 +6,7 @@ No tables, no `take`, no transactions, no web server: each lost or hung records 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, cast
 
 import faust
@@ -16,15 +16,15 @@ from faust.serializers.schemas import Schema
 from faust.tables.manager import TableManager
 
 from infra.engine_tls import engine_tls
-from infra.ports import Record
 from infra.settings import Settings
+from pipeline.batch import Chunk
 from pipeline.tenure import Tenure
 from pipeline.topology import group_of
 from pipeline.transport import BatchConsumer, BatchTransport
 
 __all__ = ["create_app"]
 
-ChunkRunner = Callable[[AsyncIterator[Sequence[Record]]], Awaitable[None]]
+ChunkRunner = Callable[[AsyncIterator[Chunk]], Awaitable[None]]
 _METADATA_MAX_AGE_MS: Final = 5_000
 """A broker that has just started may not name a topic yet; a leader that divides the partitions then gives
 those to nobody, and looks again when its metadata is that old. By itself that is five minutes."""

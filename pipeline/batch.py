@@ -11,9 +11,26 @@ from infra.telemetry.trace_context import Headers
 from pipeline.tenure import Tenure
 from schemas.errors import ImError
 
-__all__ = ["Batch", "Buried", "Stage"]
+__all__ = ["Batch", "Buried", "Chunk", "Stage"]
 
 E = TypeVar("E")
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What comes of a partition at a time: neighbouring records, oldest first, none before `start`.
+
+    Without records it says that the partition has come, and where it will go on.
+    """
+
+    partition: int
+    start: int
+    records: Sequence[Record]
+
+    @property
+    def end(self) -> int:
+        """The offset behind it."""
+        return self.records[-1].offset + 1 if self.records else self.start
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from infra.clock import Clock
 from infra.ports import Bus, Outgoing, Record
 from infra.telemetry.trace_context import trace_headers
 from pipeline import metrics
-from pipeline.batch import Batch, Buried, Stage
+from pipeline.batch import Batch, Buried, Chunk, Stage
 from pipeline.dead_letter_limit import DeadLetterLimit
 from pipeline.progress import Progress
 from pipeline.tenure import Tenure
@@ -69,29 +69,28 @@ class StageRunner:
         self._tracing = tracing
         self._turns: dict[int, asyncio.Lock] = {}
 
-    async def run_partition(self, chunks: AsyncIterator[Sequence[Record]]) -> None:
+    async def run_partition(self, chunks: AsyncIterator[Chunk]) -> None:
         """Handle the chunks of one partition in order, until it is taken away (cancelled).
 
-        Where a chunk leaves records out, the stage's state is made anew: somebody else has owned the
-        partition meanwhile, and handled them. Faust says nothing of that to a worker that was away for longer
-        than its session and has the same partition again afterwards.
+        Its state is made at the first one, also if that is empty. Where one leaves records out, it is made
+        anew: somebody else has owned the partition meanwhile, and handled them. Faust says nothing of that to
+        a worker that was away for longer than its session and has the same partition again afterwards.
         """
         partition = next_offset = -1
         turn: asyncio.Lock | None = None
         try:
-            async for records in chunks:
-                first = records[0]
+            async for chunk in chunks:
                 if turn is None:
-                    turn = await self._turn_of(first.partition)
-                if first.offset > next_offset:
+                    turn = await self._turn_of(chunk.partition)
+                if chunk.start > next_offset:
                     if partition >= 0:
                         self.stage.revoke(partition)
-                    partition = first.partition
-                    await self._until_done(partial(self.stage.assign, partition, first.offset))
+                    partition = chunk.partition
+                    await self._until_done(partial(self.stage.assign, partition, chunk.start))
                     self._metrics.assigned()
-                next_offset = records[-1].offset + 1
-                began_at = self._clock.monotonic()
-                await self._handle(Batch(first.topic, partition, records, began_at, tenure=self._tenure))
+                next_offset = chunk.end
+                if chunk.records:
+                    await self._handle(chunk.records)
         except asyncio.CancelledError:
             raise
         except BaseException as error:
@@ -111,8 +110,9 @@ class StageRunner:
         await turn.acquire()
         return turn
 
-    async def _handle(self, batch: Batch) -> None:
-        started = time.perf_counter()
+    async def _handle(self, records: Sequence[Record]) -> None:
+        started, first, began_at = time.perf_counter(), records[0], self._clock.monotonic()
+        batch = Batch(first.topic, first.partition, records, began_at, tenure=self._tenure)
         self.progress.begin(batch)
         hops = self._trace(batch)
         await self._until_done(partial(self.stage.load, batch))

@@ -33,6 +33,7 @@ from faust.types.tuples import ConsumerMessage
 
 from infra.kafka.reconnecting import reconnect_calmly
 from infra.ports import Record
+from pipeline.batch import Chunk
 from pipeline.tenure import Tenure
 
 __all__ = ["BatchConsumer", "BatchTransport", "LoopConsumer", "ask_coordinator", "split_chunk"]
@@ -134,13 +135,19 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
 
 
 class BatchConsumer(driver.Consumer):
-    """Yields chunks: `value` is a list of `Record`, `offset` the last one's."""
+    """Yields chunks: `value` is a `Chunk`, `offset` that of its last record.
+
+    The first one of a partition that has come is empty, so that its stage gets ready before there is
+    anything to handle: a message then waits for one stage at most, not for each of them in turn.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._room = asyncio.Event()
         self._handled: dict[TP, int] = {}
         """The offset behind the last handled chunk of each partition since it was assigned."""
+        self._unopened: set[TP] = set()
+        """Partitions whose stage is yet to be told that they have come."""
 
     def _new_consumer_thread(self) -> LoopConsumer:
         return LoopConsumer(self, self.loop, self.beacon)
@@ -165,6 +172,8 @@ class BatchConsumer(driver.Consumer):
             await self.wait(cast(Any, self.can_resume_flow))
         self._room.clear()
         active = self._get_active_partitions()
+        if self._unopened:
+            return {}, active
         if active:
             return await self._getmany(active, _BUSY_POLL_S if self._buffered_partitions else timeout), active
         with suppress(TimeoutError):
@@ -175,6 +184,9 @@ class BatchConsumer(driver.Consumer):
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         fetched, active = await self._wait_next_records(timeout)
         generation_id = self.app.consumer_generation_id
+        while self._unopened and not self._superseded(generation_id):
+            tp = self._unopened.pop()
+            yield tp, _message(tp, Chunk(tp.partition, self._read_offset[tp] or 0, ()), generation_id)
         if not fetched or self.should_stop:
             return
         if not self.flow_active:
@@ -183,44 +195,27 @@ class BatchConsumer(driver.Consumer):
         for tp, records in fetched.items():
             if active and tp not in active and tp not in self._buffered_partitions:
                 continue
-            for chunk in split_chunk(records, MAX_CHUNK_BYTES):
+            for run in split_chunk(records, MAX_CHUNK_BYTES):
                 if self._superseded(generation_id):
                     return
-                yield tp, self._chunk_message(tp, chunk, generation_id)
+                chunk = Chunk(tp.partition, run[0].offset, [_record(found) for found in run])
+                yield tp, _message(tp, chunk, generation_id)
 
     def _superseded(self, generation_id: int) -> bool:
         """Whether a rebalance began since these records were fetched."""
         return not self.flow_active or self.app.consumer_generation_id != generation_id
 
-    def _chunk_message(self, tp: TP, chunk: Sequence[ConsumerRecord], generation_id: int) -> ConsumerMessage:
-        last = chunk[-1]
-        return ConsumerMessage(
-            last.topic,
-            last.partition,
-            last.offset,
-            last.timestamp / 1000,
-            last.timestamp_type,
-            [],
-            None,
-            cast(
-                Any,
-                [
-                    Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers)
-                    for r in chunk
-                ],
-            ),
-            None,
-            tp=tp,
-            # Without it streams drop the chunk silently after a rebalance.
-            generation_id=generation_id,
-        )
-
-    async def noting(self, chunks: AsyncIterator[Sequence[Record]]) -> AsyncIterator[Sequence[Record]]:
+    async def noting(self, chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
         """The same chunks. Each is handled when the next one is asked for; only then may its offset move."""
-        async for records in chunks:
-            yield records
-            last = records[-1]
-            self._handled[TP(last.topic, last.partition)] = last.offset + 1
+        async for chunk in chunks:
+            yield chunk
+            if chunk.records:
+                self._handled[TP(chunk.records[0].topic, chunk.partition)] = chunk.end
+
+    async def perform_seek(self) -> None:
+        """It is known now where each partition goes on."""
+        await super().perform_seek()
+        self._unopened = set(self.assignment())
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         for tp in assigned:
@@ -236,6 +231,20 @@ class BatchConsumer(driver.Consumer):
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Chunks leave no gaps between acknowledged offsets that would have to be remembered."""
+
+
+def _record(r: ConsumerRecord) -> Record:
+    return Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers)
+
+
+def _message(tp: TP, chunk: Chunk, generation_id: int) -> ConsumerMessage:
+    """Faust's form of a chunk: at the offset of its last record, or where Faust has read to. Streams drop one
+    without a generation silently after a rebalance."""
+    at = max(chunk.start, chunk.end - 1)
+    value = cast(Any, chunk)
+    return ConsumerMessage(
+        tp.topic, tp.partition, at, 0.0, 0, [], None, value, None, tp=tp, generation_id=generation_id
+    )
 
 
 class BatchTransport(driver.Transport):

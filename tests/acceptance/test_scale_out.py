@@ -352,6 +352,17 @@ async def test_workers_come_and_go(pair: Pair) -> None:
         assert await stored_seqs(pair.settings, talk.id, talk.length) == expected
 
 
+async def test_a_partition_is_made_ready_before_anything_comes(pair: Pair) -> None:
+    """Who takes over while nobody talks has its state when somebody does, in every stage."""
+    other = ExtraWorker(pair.settings, f"{PREFIX}ready")
+    try:
+        await other.start()
+        await pair.end(*(PREFIX + name for name, _ in WORKERS))
+        await until(other.taken_over, lambda made: all(made.get(stage.name) for stage in STAGES))
+    finally:
+        await other.process.stop()
+
+
 async def test_who_is_restarted_keeps_its_partitions(pair: Pair) -> None:
     """Its successor has them at once. Another worker, whether it has any or waits for some, gets none."""
     other = ExtraWorker(pair.settings, f"{PREFIX}other")

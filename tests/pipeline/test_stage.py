@@ -11,6 +11,7 @@ from infra.clock import ManualClock
 from infra.memory.bus import MemoryBus
 from infra.memory.history import MemoryHistory
 from infra.ports import Record
+from pipeline.batch import Chunk
 from pipeline.dead_letter_limit import DeadLetterLimit
 from pipeline.persistence.agent import Persistence
 from pipeline.progress import Progress
@@ -34,8 +35,10 @@ class Line:
 
     async def feed(self, chunks: Sequence[Sequence[Record]]) -> None:
         """Return once the runner took all, or stopped."""
+        await self.give([Chunk(0, records[0].offset, records) for records in chunks])
 
-        async def source() -> AsyncIterator[Sequence[Record]]:
+    async def give(self, chunks: Sequence[Chunk]) -> None:
+        async def source() -> AsyncIterator[Chunk]:
             for chunk in chunks:
                 yield chunk
                 self.handled += 1
@@ -131,6 +134,26 @@ async def test_what_somebody_else_handled_makes_the_state_anew() -> None:
     assert stage.notes == ["made at 1", "forgotten", "made at 7", "forgotten"]
 
 
+@pytest.mark.parametrize(
+    ("chunks", "notes"),
+    [
+        pytest.param([(3, [])], ["made at 3"], id="before anything is there"),
+        pytest.param([(3, []), (3, [3])], ["made at 3"], id="once"),
+        pytest.param([(3, []), (5, [5])], ["made at 3", "forgotten", "made at 5"], id="elsewhere"),
+        pytest.param([(3, [3, 4]), (4, []), (4, [4, 5])], ["made at 3"], id="again"),
+        pytest.param([(3, [3]), (7, [])], ["made at 3", "forgotten", "made at 7"], id="further on"),
+    ],
+)
+async def test_a_partition_that_comes_makes_its_state(
+    chunks: list[tuple[int, list[int]]], notes: list[str]
+) -> None:
+    """It does not wait for a record; and a partition that has come again is where it was, or further on."""
+    line = Line()
+    stage = line.runner.stage = Noted(line.history)
+    await line.give([Chunk(0, start, [said(offset) for offset in offsets]) for start, offsets in chunks])
+    assert stage.notes == [*notes, "forgotten"]
+
+
 class Slow(Noted):
     """Takes its time to store, until it is allowed to."""
 
@@ -149,16 +172,15 @@ async def test_a_partition_that_comes_back_waits_for_what_was_begun_in_it() -> N
     slow = Slow(line.history)
     line.runner.stage = slow
 
-    async def source(*chunks: Sequence[Record]) -> AsyncIterator[Sequence[Record]]:
-        for chunk in chunks:
-            yield chunk
+    async def source() -> AsyncIterator[Chunk]:
+        yield Chunk(0, 1, [said(1)])
 
-    first = asyncio.create_task(line.runner.run_partition(source([said(1)])))
+    first = asyncio.create_task(line.runner.run_partition(source()))
     while not line.runner.progress._busy:
         await asyncio.sleep(0)
     await asyncio.sleep(0)
     first.cancel()
-    second = asyncio.create_task(line.runner.run_partition(source([said(1)])))
+    second = asyncio.create_task(line.runner.run_partition(source()))
     for _ in range(10):
         await asyncio.sleep(0)
     slow.allowed.set()

@@ -14,6 +14,7 @@ from infra.memory.routes import MemoryRouteTable
 from infra.ports import Outgoing, Record
 from infra.settings import Settings
 from infra.telemetry.tracing import Tracing
+from pipeline.batch import Chunk
 from pipeline.dead_letter_limit import DeadLetterLimit
 from pipeline.fanout.agent import Fanout
 from pipeline.moderation.agent import Moderation
@@ -29,8 +30,8 @@ OTHER = ("im-stage", b"redriven")
 TOPICS = ("im.inbound", "im.accepted", "im.messages", "im.outbound.gw-1")
 
 
-async def one_chunk(records: Sequence[Record]) -> AsyncIterator[Sequence[Record]]:
-    yield records
+async def one_chunk(records: Sequence[Record]) -> AsyncIterator[Chunk]:
+    yield Chunk(0, 0, records)
 
 
 class Stages:

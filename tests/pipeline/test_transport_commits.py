@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
 from faust.types import TP
 
-from infra.ports import Record
+from pipeline.batch import Chunk
 from pipeline.transport import BatchConsumer
 from tests.builders import a_record
 
@@ -36,10 +36,10 @@ def consumer() -> Consumer:
     return consumer
 
 
-async def chunks(*sizes: int) -> AsyncIterator[Sequence[Record]]:
+async def chunks(*sizes: int) -> AsyncIterator[Chunk]:
     offset = 0
     for size in sizes:
-        yield [a_record(b"", offset + at) for at in range(size)]
+        yield Chunk(0, offset, [a_record(b"", offset + at) for at in range(size)])
         offset += size
 
 
@@ -50,12 +50,12 @@ def acknowledge(consumer: Consumer, *offsets: int) -> None:
 
 
 async def test_what_was_handled_is_committed(consumer: Consumer) -> None:
-    """The offset behind a chunk, once its stage asks for the next one."""
+    """The offset behind a chunk, once its stage asks for the next one; an empty one moves nothing."""
     offsets: list[int | None] = []
-    async for records in consumer.noting(chunks(3, 2, 4)):
-        acknowledge(consumer, records[-1].offset)
+    async for chunk in consumer.noting(chunks(0, 3, 2, 4)):
+        acknowledge(consumer, max(chunk.start, chunk.end - 1))
         offsets.append(consumer._new_offset(PARTITION))
-    assert offsets == [None, 3, 5]
+    assert offsets == [None, None, 3, 5]
     assert consumer._new_offset(PARTITION) == 9
 
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from infra.ports import Record
-from pipeline.batch import Stage
+from pipeline.batch import Chunk, Stage
 from pipeline.dead_letter_limit import DeadLetterLimit
 from pipeline.progress import Progress
 from pipeline.report import report_progress
@@ -55,7 +53,7 @@ class Consumed:
         self._log = worker.world.log
         self._position = position
         self._handed = position
-        self._chunks: deque[Sequence[Record]] = deque()
+        self._chunks = deque([Chunk(partition, position, ())])
         self._waits: asyncio.Future[None] | None = None
         self._fetching = False
         self._log.watchers.setdefault(spec.reads, []).append(self.fetch)
@@ -63,14 +61,14 @@ class Consumed:
     def __aiter__(self) -> Consumed:
         return self
 
-    async def __anext__(self) -> Sequence[Record]:
+    async def __anext__(self) -> Chunk:
         self._acknowledge(self._handed)
         while not self._chunks:
             self._waits = self._worker.world.loop.create_future()
             self.fetch()
             await self._waits
         chunk = self._chunks.popleft()
-        self._handed = chunk[-1].offset + 1
+        self._handed = chunk.end
         if self._worker.world.commits_early:
             self._acknowledge(self._handed)
         self.fetch()
@@ -97,9 +95,10 @@ class Consumed:
             self._worker.process.after(0.3, self._fetched)
             return
         most = 1 + int(world.rng.random() * _MOST_RECORDS)
-        chunk = self._log.records(self.spec.reads, self.partition, self._position)[:most]
-        if chunk:
-            self._position = chunk[-1].offset + 1
+        records = self._log.records(self.spec.reads, self.partition, self._position)[:most]
+        if records:
+            chunk = Chunk(self.partition, records[0].offset, records)
+            self._position = chunk.end
             self._chunks.append(chunk)
             if self._waits is not None and not self._waits.done():
                 self._waits.set_result(None)
