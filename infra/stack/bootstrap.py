@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infra.settings import Settings
+from infra.stack.kafka import OFFSETS_PARTITIONS
 from infra.stack.progress import Steps
 from infra.together import together
 
@@ -15,9 +16,10 @@ async def bootstrap(settings: Settings, steps: Steps) -> None:
 
 
 async def _create_topics(settings: Settings, steps: Steps) -> None:
-    from infra.kafka import ensure_topics
+    from infra.kafka import ensure_offsets_topic, ensure_topics
 
     with steps.step("topics"):
+        await ensure_offsets_topic(settings, OFFSETS_PARTITIONS)
         await ensure_topics(settings)
 
 

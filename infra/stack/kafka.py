@@ -13,10 +13,11 @@ from infra.stack.jars import FILES
 from infra.stack.probes import kafka_probe
 from infra.stack.process import ChildSpec
 
-__all__ = ["kafka_engines"]
+__all__ = ["OFFSETS_PARTITIONS", "kafka_engines"]
 
 CLUSTER_ID: Final = "c2tlaW4tbG9jYWwtc3RhY2"
 """Any 16 bytes in base64: local brokers never meet another cluster's data."""
+OFFSETS_PARTITIONS: Final = 4
 JVM_FLAGS: Final = (
     "-Xms256m",
     "-Xmx512m",
@@ -66,6 +67,7 @@ def _broker(
         port=address.port,
         controller_port=controller.port,
         data_dir=data,
+        offsets_partitions=OFFSETS_PARTITIONS,
         replicas=settings.replication_factor,
         in_sync=settings.min_insync_replicas,
     )
