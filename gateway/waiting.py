@@ -52,10 +52,13 @@ class Waiting:
             self._asks[client_msg_id] = _Ask(re, request)
 
     def accepted(self, client_msg_id: str, at_ms: int) -> Accepted | None:
-        """The log has it. None for a request: it waits on for its place in the order."""
+        """The log has it. None for a request: it waits on for its place in the order, or has been answered
+        already, if the log took long to say so."""
         self.inflight -= 1
         ask = self._asks.get(client_msg_id) if self._asks else None
         if ask is None:
+            if self._is_answered(client_msg_id):
+                return None
             return Accepted(client_msg_id=client_msg_id, accepted_at_ms=at_ms)
         return None if ask.request else Accepted(client_msg_id=client_msg_id, accepted_at_ms=at_ms, re=ask.re)
 

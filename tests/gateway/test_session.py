@@ -188,12 +188,14 @@ def test_a_request_is_answered_once_its_event_has_its_place() -> None:
 
 
 def test_a_request_is_answered_once() -> None:
-    """Whatever is said of it again: the log may have taken it twice, or a worker may have judged it twice."""
+    """Whatever is said of it again: the log may have taken it twice or say so late, a worker may have judged
+    it twice."""
     session = opened(a_session())
     session.waiting.expect("m1", "r", request=True)
     session.rejected(REJECTED)
     session.rejected(REJECTED)
     session.answer_sent(SENT)
+    session.accepted("m1", 9)
     assert [f["type"] for f in written(session)] == ["error"]
 
 
