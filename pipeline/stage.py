@@ -173,12 +173,18 @@ class StageRunner:
             raise
 
     async def _until_done(self, attempt: Callable[[], Awaitable[None]]) -> None:
-        """Call until it does not raise `Unavailable`, with a pause that doubles up to a second."""
+        """Call until it does not raise `Unavailable`, with a pause that doubles up to a second.
+
+        Who is cancelled while several questions run side by side may be told of the one that failed instead.
+        """
         pause_s = _PAUSE_S
         while True:
             try:
                 return await attempt()
             except Unavailable as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise asyncio.CancelledError from error
                 self._metrics.retry()
                 log.warning("stage.waits", stage=self.stage.name, pause_s=pause_s, error=str(error))
                 await asyncio.sleep(pause_s)

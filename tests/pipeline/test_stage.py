@@ -11,11 +11,12 @@ from infra.clock import ManualClock
 from infra.memory.bus import MemoryBus
 from infra.memory.history import MemoryHistory
 from infra.ports import Record
-from pipeline.batch import Chunk
+from pipeline.batch import Batch, Chunk
 from pipeline.dead_letter_limit import DeadLetterLimit
 from pipeline.persistence.agent import Persistence
 from pipeline.progress import Progress
 from pipeline.stage import StageRunner
+from schemas.errors import Unavailable
 from schemas.tables import Row
 from tests.builders import a_message, a_record, framed
 
@@ -76,6 +77,10 @@ class Noted(Persistence):
 
 def said(seq: int) -> Record:
     return a_record(framed(a_message(seq, source_offset=seq, conversation_id=GROUP)), offset=seq)
+
+
+async def source(*records: Record) -> AsyncIterator[Chunk]:
+    yield Chunk(0, records[0].offset, records)
 
 
 def junk(offset: int) -> Record:
@@ -154,6 +159,29 @@ async def test_a_partition_that_comes_makes_its_state(
     assert stage.notes == [*notes, "forgotten"]
 
 
+class Swallowing(Noted):
+    """Is cancelled while one of its questions fails: a gather then raises what the question raised."""
+
+    async def load(self, batch: Batch) -> None:  # noqa: ARG002 - whatever is asked
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise Unavailable("the store is away") from None
+
+
+async def test_a_partition_that_goes_while_an_engine_is_away_goes() -> None:
+    """Its records are somebody else's from then on."""
+    line = Line()
+    stage = line.runner.stage = Swallowing(line.history)
+    task = asyncio.create_task(line.runner.run_partition(source(said(1))))
+    while not line.runner.progress._busy:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 10)
+    assert stage.notes == ["made at 1", "forgotten"]
+
+
 class Slow(Noted):
     """Takes its time to store, until it is allowed to."""
 
@@ -172,15 +200,12 @@ async def test_a_partition_that_comes_back_waits_for_what_was_begun_in_it() -> N
     slow = Slow(line.history)
     line.runner.stage = slow
 
-    async def source() -> AsyncIterator[Chunk]:
-        yield Chunk(0, 1, [said(1)])
-
-    first = asyncio.create_task(line.runner.run_partition(source()))
+    first = asyncio.create_task(line.runner.run_partition(source(said(1))))
     while not line.runner.progress._busy:
         await asyncio.sleep(0)
     await asyncio.sleep(0)
     first.cancel()
-    second = asyncio.create_task(line.runner.run_partition(source()))
+    second = asyncio.create_task(line.runner.run_partition(source(said(1))))
     for _ in range(10):
         await asyncio.sleep(0)
     slow.allowed.set()
