@@ -31,7 +31,6 @@ JVM_FLAGS: Final = (
 QUICK_FAILOVER: Final = """
 # Several brokers: a dead one is replaced as leader within five seconds, also if it led the controllers.
 broker.session.timeout.ms=2500
-broker.heartbeat.interval.ms=500
 controller.quorum.fetch.timeout.ms=1500
 controller.quorum.election.timeout.ms=500
 """
