@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from infra.ports import Record
 from infra.telemetry.trace_context import Headers
-from pipeline.tenure import Tenure
+from pipeline.tenure import Term
 from schemas.errors import ImError
 
 __all__ = ["Batch", "Buried", "Chunk", "Stage"]
@@ -56,8 +56,8 @@ class Batch:
     done_ms: int = 0
     """Set by `plan`, if it knows better than the records' own times: everything earlier is handled."""
 
-    tenure: Tenure | None = None
-    """Whether the partition is still this worker's; None: nobody gives it away (replays)."""
+    term: Term | None = None
+    """Lasts while the partition is this worker's; None: nobody gives it away (replays)."""
 
     trace: Mapping[int, Headers] = field(default_factory=dict)
     """By offset: headers that go beside whatever is made of a record, so that its trace goes on."""

@@ -25,7 +25,7 @@ from pipeline import metrics
 from pipeline.batch import Batch, Buried, Chunk, Stage
 from pipeline.dead_letter_limit import DeadLetterLimit
 from pipeline.progress import Progress
-from pipeline.tenure import Tenure
+from pipeline.tenure import Tenure, Term
 from pipeline.topology import group_of
 from schemas.errors import Unavailable
 from schemas.topics import DEAD_LETTERS
@@ -72,25 +72,26 @@ class StageRunner:
     async def run_partition(self, chunks: AsyncIterator[Chunk]) -> None:
         """Handle the chunks of one partition in order, until it is taken away (cancelled).
 
-        Its state is made at the first one, also if that is empty. Where one leaves records out, it is made
-        anew: somebody else has owned the partition meanwhile, and handled them. Faust says nothing of that to
-        a worker that was away for longer than its session and has the same partition again afterwards.
+        Its state is made at the first one, also if that is empty, and anew where one leaves records out and
+        in each term: somebody else may have owned the partition meanwhile, and handled some. Faust says
+        nothing of that to a worker that was out of its group and has the same partition again afterwards.
         """
         partition = next_offset = -1
+        term: Term | None = None
         turn: asyncio.Lock | None = None
         try:
             async for chunk in chunks:
                 if turn is None:
                     turn = await self._turn_of(chunk.partition)
-                if chunk.start > next_offset:
+                while chunk.start > next_offset or term != self._term:
                     if partition >= 0:
                         self.stage.revoke(partition)
-                    partition = chunk.partition
+                    partition, next_offset, term = chunk.partition, chunk.start, self._term
                     await self._until_done(partial(self.stage.assign, partition, chunk.start))
                     self._metrics.assigned()
                 next_offset = chunk.end
                 if chunk.records:
-                    await self._handle(chunk.records)
+                    await self._handle(chunk.records, term)
         except asyncio.CancelledError:
             raise
         except BaseException as error:
@@ -101,6 +102,10 @@ class StageRunner:
                 self.stage.revoke(partition)
                 turn.release()
 
+    @property
+    def _term(self) -> Term | None:
+        return self._tenure.term if self._tenure is not None else None
+
     async def _turn_of(self, partition: int) -> asyncio.Lock:
         """Wait for whoever still finishes what he had begun in this partition, before it went and came back.
 
@@ -110,9 +115,9 @@ class StageRunner:
         await turn.acquire()
         return turn
 
-    async def _handle(self, records: Sequence[Record]) -> None:
+    async def _handle(self, records: Sequence[Record], term: Term | None) -> None:
         started, first, began_at = time.perf_counter(), records[0], self._clock.monotonic()
-        batch = Batch(first.topic, first.partition, records, began_at, tenure=self._tenure)
+        batch = Batch(first.topic, first.partition, records, began_at, term=term)
         self.progress.begin(batch)
         hops = self._trace(batch)
         await self._until_done(partial(self.stage.load, batch))

@@ -59,7 +59,7 @@ def split_chunk(records: Sequence[ConsumerRecord], max_bytes: int) -> Iterator[S
 
 
 async def ask_coordinator(send: Callable[[Any], Awaitable[Any]], tenure: Tenure, request: Any) -> Any:
-    """Each answer that says this member is known proves its tenure.
+    """Each answer that says this member is known proves its tenure; one with partitions may begin a term.
 
     A coordinator that is still loading its groups when it is asked for partitions is away, to aiokafka too:
     by itself it takes that answer, which it knows from every other request, for the end.
@@ -68,8 +68,11 @@ async def ask_coordinator(send: Callable[[Any], Awaitable[Any]], tenure: Tenure,
     answer = await send(request)
     if isinstance(request, _PROOFS) and answer.error_code in _KNOWN:
         tenure.prove(asked_at)
-    if isinstance(request, SyncGroupRequest) and answer.error_code == GroupLoadInProgressError.errno:
-        answer.error_code = NotCoordinatorForGroupError.errno
+    if isinstance(request, SyncGroupRequest):
+        if answer.error_code == NoError.errno:
+            tenure.join(request._generation_id)
+        if answer.error_code == GroupLoadInProgressError.errno:
+            answer.error_code = NotCoordinatorForGroupError.errno
     return answer
 
 

@@ -24,7 +24,7 @@ from pipeline.moderation.rights import Target
 from pipeline.moderation.rules import Verdict, judge, judge_repeat, reject
 from pipeline.outcomes import rejected_answer
 from pipeline.states import ANY_POSITION, ConversationStates, look_up
-from pipeline.tenure import Tenure
+from pipeline.tenure import Term
 from schemas.codec import ACCEPTED, DECISION, INBOUND
 from schemas.codes import Code
 from schemas.conversation import GroupEvent, MemberEvent
@@ -51,7 +51,7 @@ Place = tuple[str, int]
 class Effects:
     """What a batch comes to: decisions and accepted requests for the log, then answers to senders."""
 
-    tenure: Tenure | None
+    term: Term | None
     trace: Mapping[int, Headers]
     records: list[Outgoing] = field(default_factory=list)
     answers: list[Outgoing] = field(default_factory=list)
@@ -143,7 +143,7 @@ class Moderation:
 
     def plan(self, batch: Batch) -> Effects:
         here = self._partitions[batch.partition]
-        effects = Effects(batch.tenure, batch.trace)
+        effects = Effects(batch.term, batch.trace)
         for record, request in zip(batch.records, here.requests, strict=True):
             if here.ledger.is_done(record.offset):
                 batch.repeats += 1
@@ -205,8 +205,8 @@ class Moderation:
         return verdict
 
     async def perform(self, effects: Effects) -> None:
-        if effects.tenure is not None:
-            effects.tenure.check()
+        if effects.term is not None:
+            effects.term.check()
         await self._bus.publish(effects.records)
         for record in effects.records:
             if record.topic == ACCEPTED_TOPIC and record.partition in self._partitions:

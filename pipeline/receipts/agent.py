@@ -15,7 +15,7 @@ from pipeline.batch import Batch
 from pipeline.receipts.audience import Audience
 from pipeline.receipts.cursors import Cursors
 from pipeline.states import look_up
-from pipeline.tenure import Tenure
+from pipeline.tenure import Term
 from schemas.codec import OUTBOUND, RECEIPT
 from schemas.errors import BadInput, ImError, Undecodable
 from schemas.frames import JSON
@@ -44,7 +44,7 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
 class Effects:
     """What a batch comes to: cursors to store, and who hears of them."""
 
-    tenure: Tenure | None
+    term: Term | None
     began_at: float
     """When its batch began (monotonic s): what is known of the members is as of then."""
     moved: list[Receipt] = field(default_factory=list)
@@ -52,11 +52,11 @@ class Effects:
 
     @property
     def timely(self) -> bool:
-        """Whether the partition is still this worker's, and its members are still those."""
-        tenure = self.tenure
-        if tenure is None:
+        """Whether the partition has been this worker's throughout, and its members are still those."""
+        if self.term is None:
             return True
-        return tenure.holds and tenure.clock.monotonic() - self.began_at <= EPHEMERAL_S
+        waited_s = self.term.tenure.clock.monotonic() - self.began_at
+        return self.term.lasts and waited_s <= EPHEMERAL_S
 
 
 @dataclass(slots=True)
@@ -125,7 +125,7 @@ class Receipts:
             else:
                 own.append(receipt)
         here.batch = None
-        effects = Effects(batch.tenure, batch.began_at, here.cursors.raised(own))
+        effects = Effects(batch.term, batch.began_at, here.cursors.raised(own))
         for receipt in effects.moved:
             effects.notices += _notices(receipt, here.audience.listeners(receipt) or ())
         return effects

@@ -78,7 +78,7 @@ class World:
         now = self.clock.monotonic()
         self.tenure.prove(now)
         chunk = records[: None if stop is None else stop - start]
-        batch = Batch("im.inbound", 0, chunk, now, tenure=self.tenure)
+        batch = Batch("im.inbound", 0, chunk, now, term=self.tenure.term)
         await stage.load(batch)
         return batch, stage.plan(batch)
 
@@ -341,6 +341,18 @@ async def test_a_paused_worker_writes_nothing(world: World) -> None:
     stage = await world.worker()
     _, effects = await world.plan(stage)
     world.clock.advance(SETTINGS.session_timeout_s + 1)
+    with pytest.raises(Fenced):
+        await stage.perform(effects)
+    assert world.bus.records("im.accepted") == []
+
+
+async def test_a_worker_that_is_back_writes_nothing_that_it_decided_before(world: World) -> None:
+    """Another may have decided otherwise, though the partition is its own again."""
+    await world.ask()
+    stage = await world.worker()
+    _, effects = await world.plan(stage)
+    world.tenure.join(2)
+    world.tenure.prove(world.clock.monotonic())
     with pytest.raises(Fenced):
         await stage.perform(effects)
     assert world.bus.records("im.accepted") == []

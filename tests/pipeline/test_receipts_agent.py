@@ -54,14 +54,18 @@ class World:
         keyed = [(RECEIPT.encode(r), r.conversation_id.encode()) for r in receipts]
         await self.bus.publish([Outgoing("im.receipts", 0, value, key) for value, key in keyed])
 
-    async def run(self, pause_s: float = 0.0) -> Batch:
-        """Take what was said; `pause_s`: how long the worker then stands still."""
+    async def run(self, pause_s: float = 0.0, *, back: bool = False) -> Batch:
+        """Take what was said; `pause_s`: how long the worker then stands still; `back`: out of its group
+        meanwhile, and back."""
         records = self.bus.records("im.receipts", 0, self._read)
         self._read += len(records)
-        batch = Batch("im.receipts", 0, records, self.clock.monotonic(), tenure=self.tenure)
+        batch = Batch("im.receipts", 0, records, self.clock.monotonic(), term=self.tenure.term)
         await self.stage.load(batch)
         effects = self.stage.plan(batch)
         self.clock.advance(pause_s)
+        if back:
+            self.tenure.join(2)
+            self.tenure.prove(self.clock.monotonic())
         await self.stage.perform(effects)
         return batch
 
@@ -168,11 +172,14 @@ async def test_who_is_offline_is_told_nothing(world: World) -> None:
     assert await world.history.cursors("bob") == {"d:alice:bob": Cursor(5, 0)}
 
 
-async def test_a_worker_that_slept_tells_nobody(world: World) -> None:
+@pytest.mark.parametrize(
+    ("pause_s", "back"), [(SETTINGS.session_timeout_s + 1, False), (1.0, True)], ids=["out", "back"]
+)
+async def test_a_worker_that_slept_tells_nobody(world: World, pause_s: float, *, back: bool) -> None:
     """What it had begun is stored, which harms nobody; its frames could say less than another's did since."""
     await world.connect("alice", "gw-1")
     await world.say(a_receipt(delivered=4))
-    await world.run(pause_s=SETTINGS.session_timeout_s + 1)
+    await world.run(pause_s, back=back)
     assert world.outbounds("gw-1") == []
     assert await world.history.cursors("bob") == {"d:alice:bob": Cursor(0, 4)}
     world.tenure.prove(world.clock.monotonic())

@@ -16,6 +16,7 @@ from pipeline.dead_letter_limit import DeadLetterLimit
 from pipeline.persistence.agent import Persistence
 from pipeline.progress import Progress
 from pipeline.stage import StageRunner
+from pipeline.tenure import Tenure
 from schemas.errors import Unavailable
 from schemas.tables import Row
 from tests.builders import a_message, a_record, framed
@@ -31,7 +32,9 @@ class Line:
         self.bus = MemoryBus(1, self.clock)
         self.history = MemoryHistory()
         limit = DeadLetterLimit(1.0, 60.0, 1_000, max_consecutive)
-        self.runner = StageRunner(Persistence(self.history), self.bus, self.clock, Progress(), limit)
+        self.tenure = Tenure(self.clock, 6.0)
+        stage = Persistence(self.history)
+        self.runner = StageRunner(stage, self.bus, self.clock, Progress(), limit, self.tenure)
         self.handled = 0
 
     async def feed(self, chunks: Sequence[Sequence[Record]]) -> None:
@@ -157,6 +160,20 @@ async def test_a_partition_that_comes_makes_its_state(
     stage = line.runner.stage = Noted(line.history)
     await line.give([Chunk(0, start, [said(offset) for offset in offsets]) for start, offsets in chunks])
     assert stage.notes == [*notes, "forgotten"]
+
+
+async def test_a_worker_that_is_back_makes_its_state_anew() -> None:
+    """Also if its partition is where it was: whoever had it may have handled what comes again."""
+    line = Line()
+    stage = line.runner.stage = Noted(line.history)
+
+    async def chunks() -> AsyncIterator[Chunk]:
+        for generation, seq in ((1, 1), (2, 2), (4, 3), (5, 2)):
+            line.tenure.join(generation)
+            yield Chunk(0, seq, [said(seq)])
+
+    await line.runner.run_partition(chunks())
+    assert stage.notes == ["made at 1", "forgotten", "made at 3", "forgotten"]
 
 
 class Swallowing(Noted):

@@ -6,7 +6,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import GroupLoadInProgressError, KafkaError, NoError, NotCoordinatorForGroupError
+from aiokafka.errors import (
+    GroupLoadInProgressError,
+    KafkaError,
+    NoError,
+    NotCoordinatorForGroupError,
+    RebalanceInProgressError,
+)
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGroupRequest
 
 from infra.clock import ManualClock
@@ -14,7 +20,7 @@ from pipeline.tenure import Tenure
 from pipeline.transport import LoopConsumer, ask_coordinator
 from schemas.errors import Fenced
 
-SYNC = SyncGroupRequest("g", 1, "m", "i", [])
+SYNC, LATER = (SyncGroupRequest("g", generation, "m", "i", []) for generation in (1, 3))
 BEAT = HeartbeatRequest("g", 1, "m")
 
 
@@ -38,12 +44,23 @@ async def test_a_coordinator_that_still_loads_is_away(tenure: Tenure) -> None:
     for request in (BEAT, JoinGroupRequest):
         assert await answer(request, GroupLoadInProgressError.errno, tenure) == GroupLoadInProgressError.errno
     with pytest.raises(Fenced):
-        tenure.check()
+        tenure.term.check()
 
 
 async def test_who_is_known_has_tenure(tenure: Tenure) -> None:
     assert await answer(SYNC, NoError.errno, tenure) == NoError.errno
-    tenure.check()
+    tenure.term.check()
+
+
+async def test_who_was_out_of_the_group_begins_a_term(tenure: Tenure) -> None:
+    """Not before he has a share again, and not by a heartbeat."""
+    await answer(SYNC, NoError.errno, tenure)
+    term = tenure.term
+    await answer(BEAT, NoError.errno, tenure)
+    await answer(LATER, RebalanceInProgressError.errno, tenure)
+    assert tenure.term == term
+    await answer(LATER, NoError.errno, tenure)
+    assert tenure.term != term
 
 
 def test_what_the_driver_gave_up_for_is_seen_though_nobody_reads() -> None:

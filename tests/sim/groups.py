@@ -56,6 +56,7 @@ class Consumed:
         self._chunks = deque([Chunk(partition, position, ())])
         self._waits: asyncio.Future[None] | None = None
         self._fetching = False
+        self.flows = True
         self._log.watchers.setdefault(spec.reads, []).append(self.fetch)
 
     def __aiter__(self) -> Consumed:
@@ -76,11 +77,26 @@ class Consumed:
 
     def fetch(self) -> None:
         """Have more on the way, if there is more and room for it."""
-        if self._fetching or len(self._chunks) >= _WAITING_CHUNKS or not self._worker.process.alive:
+        if not self.flows or self._fetching or len(self._chunks) >= _WAITING_CHUNKS:
+            return
+        if not self._worker.process.alive:
             return
         if self._log.end(self.spec.reads, self.partition) > self._position:
             self._fetching = True
             self._worker.process.after(0.001 + 0.01 * self._worker.world.rng.random(), self._fetched)
+
+    def hold(self) -> None:
+        """What has been fetched is forgotten, nothing more is; what is being handled goes on."""
+        self.flows = False
+        self._chunks.clear()
+
+    def seek(self, position: int, epoch: int) -> None:
+        """The same partition anew. Whoever handles its chunks is not told."""
+        self.flows = True
+        self.epoch = epoch
+        self.acked = self.committed = self._position = position
+        self._deliver(Chunk(self.partition, position, ()))
+        self.fetch()
 
     def close(self) -> None:
         watchers = self._log.watchers[self.spec.reads]
@@ -94,15 +110,20 @@ class Consumed:
             self._fetching = True
             self._worker.process.after(0.3, self._fetched)
             return
+        if not self.flows:
+            return
         most = 1 + int(world.rng.random() * _MOST_RECORDS)
         records = self._log.records(self.spec.reads, self.partition, self._position)[:most]
         if records:
             chunk = Chunk(self.partition, records[0].offset, records)
             self._position = chunk.end
-            self._chunks.append(chunk)
-            if self._waits is not None and not self._waits.done():
-                self._waits.set_result(None)
+            self._deliver(chunk)
         self.fetch()
+
+    def _deliver(self, chunk: Chunk) -> None:
+        self._chunks.append(chunk)
+        if self._waits is not None and not self._waits.done():
+            self._waits.set_result(None)
 
     def _acknowledge(self, offset: int) -> None:
         if offset > self.acked:
@@ -181,24 +202,33 @@ class Worker:
         self.process.after(self.world.settings.session_timeout_s / 6, self._beat)
 
     async def take(self, stage: str, partition: int, position: int, epoch: int) -> None:
-        """Own a partition from this position on; what is left of an earlier ownership ends first."""
-        await self.give((stage, partition))
+        """Own a partition from this position on."""
         if self.world.groups.epoch_of((stage, partition)) != epoch:
             return  # it was given away again meanwhile
+        held = self.owned.get((stage, partition))
+        if held is not None:
+            held.seek(position, epoch)
+            return
         consumed = Consumed(self, _SPECS[stage], partition, position, epoch)
         self.owned[stage, partition] = consumed
         consumed.task = self.process.spawn(self._runners[stage].run_partition(consumed))
         consumed.fetch()
 
     async def return_late(self) -> None:
-        """It was stopped for so long that the others went on without it: give everything up, join again."""
+        """It was stopped for so long that the others went on without it: join again.
+
+        As with Faust, what it is still handling ends only where it does not get the partition again.
+        """
         if self._returning:
             return
         self._returning = True
-        for place in list(self.owned):
-            await self.give(place)
-        self._returning = False
+        for consumed in self.owned.values():
+            consumed.hold()
         self.world.groups.joined(self)
+        for place in list(self.owned):
+            if self.world.groups.owners[place].worker != self.name:
+                await self.give(place)
+        self._returning = False
 
     async def give(self, place: Place) -> None:
         """Give a partition up: end what is under way, commit, forget."""
@@ -276,14 +306,18 @@ class Groups:
     owners: dict[Place, _Owner] = field(default_factory=dict)
     members: dict[str, Worker] = field(default_factory=dict)
     """By name: who is in, dead or alive, until the session timeout."""
+    generation: int = 0
+    """Of whoever joined last: a member since then, and not before."""
 
     def epoch_of(self, place: Place) -> int:
         return self.owners[place].epoch
 
     def joined(self, worker: Worker) -> None:
-        """A new life of a worker is ready."""
+        """A new life of a worker is ready, or it comes back to its groups."""
         self.world.tell(f"joins {worker.name}")
         self.members[worker.name] = worker
+        self.generation += 2
+        worker.tenure.join(self.generation)
         self._prove(worker, self.world.loop.now)
         for place, owner in self.owners.items():
             if owner.worker == worker.name and not owner.giving:
@@ -352,7 +386,8 @@ class Groups:
         owner, (stage, partition) = self.owners[place], place
         if not worker.process.alive or worker is not self.members.get(worker.name):
             return
-        if place in worker.owned and worker.owned[place].epoch == owner.epoch:
+        held = worker.owned.get(place)
+        if held is not None and held.flows and held.epoch == owner.epoch:
             return  # it has it already
         owner.epoch += 1
         spec = _SPECS[stage]

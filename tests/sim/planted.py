@@ -94,7 +94,7 @@ def _zombie_decides() -> _Replaced:
 
     async def perform(self: Any, effects: Any) -> None:
         try:
-            effects.tenure.check()
+            effects.term.check()
         except Fenced:
             decisions = [record for record in effects.records if record.topic == MODERATION]
             effects = Effects(None, {}, [_rejecting(record) for record in decisions])
