@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
@@ -35,16 +36,38 @@ async def recover(
 
     Three tails are read: im.accepted for what was accepted from `position` on, for events that the
     history may not hold yet, and for every client_msg_id those could repeat (older ones are in
-    im.places); im.moderation for what was rejected from `position` on, and shortly before it. Raises
+    im.places); im.moderation for what was rejected from `position` on, and shortly before it. Messages wait
+    meanwhile, for a dozen short questions: those that need no answer of another go side by side. Raises
     `Unavailable`.
     """
     ledger = Ledger(position, window_ms)
     states = ConversationStates(history, by_source_offset)
-    stored_until = await _stored_until(bus, partition)
-    known = min(stored_until + 1, (await bus.ends(ACCEPTED_TOPIC)).get(partition, 0))
+    tail, _ = await asyncio.gather(
+        _recall_accepted(bus, partition, ledger, states, position, window_ms, now_ms),
+        _recall_refusals(bus, partition, ledger, position),
+    )
+    log.info("moderation.recovered", partition=partition, position=position, tail=tail)
+    return ledger, states
+
+
+async def _recall_accepted(
+    bus: Bus,
+    partition: int,
+    ledger: Ledger,
+    states: ConversationStates,
+    position: int,
+    window_ms: int,
+    now_ms: int,
+) -> int:
+    """Take what was accepted, from im.places and im.accepted; how many offsets of the latter."""
+    stored_until, before, ends = await asyncio.gather(
+        _stored_until(bus, partition),
+        offset_before(bus, ACCEPTED_TOPIC, partition, position, _source_of_accepted),
+        bus.ends(ACCEPTED_TOPIC),
+    )
+    known = min(stored_until + 1, ends.get(partition, 0))
     since_ms = await newest_before(bus, ACCEPTED_TOPIC, partition, known, now_ms) - window_ms
-    accepted = await offset_before(bus, ACCEPTED_TOPIC, partition, position, _source_of_accepted)
-    start = await _recall_places(bus, partition, ledger, min(stored_until, accepted), since_ms)
+    start = await _recall_places(bus, partition, ledger, min(stored_until, before), since_ms)
 
     def recall(records: Sequence[Record]) -> None:
         for record in records:
@@ -55,19 +78,24 @@ async def recover(
                     event = StoredEvent(0, record.offset, inbound.kind, inbound.content)
                     states.recall(inbound.conversation_id, event)
 
-    def recall_decisions(records: Sequence[Record]) -> None:
+    return await bus.read_range(ACCEPTED_TOPIC, partition, start, None, recall) - start
+
+
+async def _recall_refusals(bus: Bus, partition: int, ledger: Ledger, position: int) -> None:
+    """Take what was rejected, from im.moderation."""
+
+    def recall(records: Sequence[Record]) -> None:
         for record in records:
             with suppress(Undecodable):
                 decision = DECISION.decode(record.value)
                 if decision.verdict == "reject":
                     ledger.recall_rejection(decision, record.timestamp_ms)
 
-    decided = await offset_before(bus, MODERATION, partition, position, _source_of_decision)
-    refused = (await bus.ends(MODERATION)).get(partition, 0) - _REFUSALS_TAIL
-    await bus.read_range(MODERATION, partition, max(0, min(decided, refused)), None, recall_decisions)
-    end = await bus.read_range(ACCEPTED_TOPIC, partition, start, None, recall)
-    log.info("moderation.recovered", partition=partition, position=position, tail=end - start)
-    return ledger, states
+    before, ends = await asyncio.gather(
+        offset_before(bus, MODERATION, partition, position, _source_of_decision), bus.ends(MODERATION)
+    )
+    lately = ends.get(partition, 0) - _REFUSALS_TAIL
+    await bus.read_range(MODERATION, partition, max(0, min(before, lately)), None, recall)
 
 
 async def _stored_until(bus: Bus, partition: int) -> int:

@@ -69,46 +69,68 @@ class Sequencing:
 
     async def assign(self, partition: int, position: int) -> None:
         state = SequenceAllocator(self._window_ms, max_entries=2_000_000)
-        tail = await self._recall_places(partition, position, state)
-        await self._recall(partition, state, tail)
-        newest_input = -1
-
-        def see_input(records: Sequence[Record]) -> None:
-            nonlocal newest_input
-            for record in records:
-                with suppress(Undecodable):
-                    newest_input = max(newest_input, ACCEPTED.split(record.value)[0]["source_offset"])
-
-        start = max(0, position - _INPUT_TAIL_RECORDS)
-        await self._bus.read_range(ACCEPTED_TOPIC, partition, start, position, see_input)
+        (places, start, end), newest_input = await asyncio.gather(
+            self._recall_window(partition, position, state), self._newest_input(partition, position)
+        )
         self._inputs.resume(partition, newest_input)
         self._states[partition] = state
+        self._places[partition] = places
+        self._ends[partition] = end
         log.info(
             "sequencing.assigned", partition=partition, position=position, done=state.done_offset,
-            tail=self._ends[partition] - tail, conversations=len(state),
+            tail=end - start, conversations=len(state),
         )  # fmt: skip
 
-    async def _recall_places(self, partition: int, position: int, state: SequenceAllocator) -> int:
+    async def _recall_window(
+        self, partition: int, position: int, state: SequenceAllocator
+    ) -> tuple[PlacesWriter, int, int]:
+        """Take what im.places and im.messages say; the offsets of the latter that were read."""
+        places, start = await self._recall_places(partition, position, state)
+        return places, start, await self._recall(partition, state, places, start)
+
+    async def _newest_input(self, partition: int, position: int) -> int:
+        """The newest offset of im.inbound that was accepted before `position`; -1 if there is none."""
+        newest = -1
+
+        def take(records: Sequence[Record]) -> None:
+            nonlocal newest
+            for record in records:
+                with suppress(Undecodable):
+                    newest = max(newest, ACCEPTED.split(record.value)[0]["source_offset"])
+
+        start = max(0, position - _INPUT_TAIL_RECORDS)
+        await self._bus.read_range(ACCEPTED_TOPIC, partition, start, position, take)
+        return newest
+
+    async def _recall_places(
+        self, partition: int, position: int, state: SequenceAllocator
+    ) -> tuple[PlacesWriter, int]:
         """Take what im.places says of the window before `position`, or of what persistence has not stored if
-        that is older; where in im.messages the rest begins."""
-        stored = (await self._bus.committed(group_of("persistence"), MESSAGES)).get(partition, 0)
+        that is older; and where in im.messages the rest begins."""
         now_ms = self._clock.now_ms()
-        since_ms = await newest_before(self._bus, ACCEPTED_TOPIC, partition, position, now_ms)
-        since_ms -= self._window_ms
-        unstored = await record_at(self._bus, MESSAGES, partition, stored)
+        newest_ms, (stored, unstored) = await asyncio.gather(
+            newest_before(self._bus, ACCEPTED_TOPIC, partition, position, now_ms), self._unstored(partition)
+        )
+        since_ms = newest_ms - self._window_ms
         with suppress(Undecodable):
             if unstored is not None:
                 since_ms = min(since_ms, MESSAGE.peek(unstored.value).sent_at_ms)
         runs = await read_places(self._bus, partition, since_ms)
         if not runs:
-            self._places[partition] = PlacesWriter(partition)
-            return min(stored, await self._bus.offsets_at(MESSAGES, partition, since_ms))
+            start = await self._bus.offsets_at(MESSAGES, partition, since_ms)
+            return PlacesWriter(partition), min(stored, start)
         for run in runs:
             for key, place in entries_of(run):
                 state.recall_entry(key, place)
         state.done_offset = runs[-1].last_offset
-        self._places[partition] = PlacesWriter(partition, state.done_offset + 1)
-        return await offset_before(self._bus, MESSAGES, partition, state.done_offset + 1, _source_of_message)
+        position = state.done_offset + 1
+        start = await offset_before(self._bus, MESSAGES, partition, position, _source_of_message)
+        return PlacesWriter(partition, position), start
+
+    async def _unstored(self, partition: int) -> tuple[int, Record | None]:
+        """Where in im.messages begins what persistence has not stored, and its first record."""
+        stored = (await self._bus.committed(group_of("persistence"), MESSAGES)).get(partition, 0)
+        return stored, await record_at(self._bus, MESSAGES, partition, stored)
 
     def revoke(self, partition: int) -> None:
         self._states.pop(partition, None)
@@ -133,19 +155,22 @@ class Sequencing:
         as done. Asked after the head was read: what is stored is in the log.
         """
         if (await self._bus.ends(MESSAGES)).get(partition, 0) != self._ends[partition]:
-            await self._recall(partition, state, self._ends[partition])
+            places, start = self._places[partition], self._ends[partition]
+            self._ends[partition] = await self._recall(partition, state, places, start)
 
-    async def _recall(self, partition: int, state: SequenceAllocator, start: int) -> None:
-        writer = self._places[partition]
+    async def _recall(
+        self, partition: int, state: SequenceAllocator, places: PlacesWriter, start: int
+    ) -> int:
+        """Take im.messages from `start` on; where it ends."""
 
         def recall(records: Sequence[Record]) -> None:
             for record in records:
                 with suppress(Undecodable):  # what is no Message has no place; its readers bury it
                     placed = state.recall(MESSAGE.decode(record.value))
                     if placed is not None:
-                        writer.add(*placed, state.done_offset)
+                        places.add(*placed, state.done_offset)
 
-        self._ends[partition] = await self._bus.read_range(MESSAGES, partition, start, None, recall)
+        return await self._bus.read_range(MESSAGES, partition, start, None, recall)
 
     def plan(self, batch: Batch) -> list[Outgoing]:
         state, places = self._states[batch.partition], self._places[batch.partition]

@@ -67,8 +67,8 @@ def _no_dedupe() -> _Replaced:
 def _no_second_look() -> _Replaced:
     """Sequencing starts without the tail of what is there."""
 
-    async def forgets(self: Any, partition: int, _state: object, _start: int) -> None:
-        self._ends[partition] = 0
+    async def forgets(_self: object, _partition: int, _state: object, _places: object, _start: int) -> int:
+        return 0
 
     return [(Sequencing, "_recall", forgets)]
 
