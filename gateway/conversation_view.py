@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -15,7 +16,7 @@ from gateway.wire import message_frame
 from infra.ports import HistoryStore
 from schemas.conversation import ConversationState
 from schemas.frames import Conversation
-from schemas.ids import direct_users
+from schemas.ids import conversation_kind, direct_users
 from schemas.tables import Cursor, HistoryRow
 
 __all__ = ["MAX_NEW_MESSAGES", "ConversationView", "View"]
@@ -61,15 +62,19 @@ class ConversationView:
         since_ms: int | None,
         target_ms: int,
         limit: int,
-        cursors: Mapping[str, Cursor],
+        cursors: Awaitable[Mapping[str, Cursor]],
     ) -> View | None:
         """What is new for this user in the conversation of a place; None if that is nothing.
 
         `since_ms` None: the newest `limit` messages. `target_ms`: all before it can be read; of what came
-        later only what has nothing missing before it is shown.
+        later only what has nothing missing before it is shown. `cursors`: the user's own, which may be on
+        their way.
         """
         conversation_id, after_seq = place.conversation_id, place.after_seq
-        newest = await self._newest(conversation_id, since_ms, target_ms, limit)
+        newest, peer = await asyncio.gather(
+            self._newest(conversation_id, since_ms, target_ms, limit),
+            self._peer_cursor(user_id, conversation_id),
+        )
         if not newest:
             return None
         if after_seq is not None:
@@ -88,7 +93,8 @@ class ConversationView:
         if not rows and since_ms is not None:
             return None
         visible = [r for r in newest if member.saw(r.seq)]
-        row = await self._row(user_id, state, visible, cursors.get(conversation_id, _NO_CURSOR))
+        cursor = (await cursors).get(conversation_id, _NO_CURSOR)
+        row = await self._row(user_id, state, visible, cursor, peer)
         return View(rows, row, visible[0] if visible else None)
 
     async def _newest(
@@ -107,7 +113,12 @@ class ConversationView:
         return newest_up_to_hole(rows, is_all, target_ms)
 
     async def _row(
-        self, user_id: str, state: ConversationState, visible: list[HistoryRow], cursor: Cursor
+        self,
+        user_id: str,
+        state: ConversationState,
+        visible: list[HistoryRow],
+        cursor: Cursor,
+        peer: Cursor | None,
     ) -> Conversation:
         member = state.members[user_id]
         floor = max(cursor.read_seq, member.joined)
@@ -118,7 +129,6 @@ class ConversationView:
                 state.conversation_id, before_seq=visible[-1].seq, limit=room
             )
         unread = count_unread(scanned, floor, user_id)
-        peer = await self._peer_cursor(user_id, state)
         is_group = state.kind != "direct"
         return Conversation(
             conversation_id=state.conversation_id,
@@ -134,8 +144,8 @@ class ConversationView:
             peer_read_seq=peer.read_seq if peer else None,
         )
 
-    async def _peer_cursor(self, user_id: str, state: ConversationState) -> Cursor | None:
-        if state.kind != "direct":
+    async def _peer_cursor(self, user_id: str, conversation_id: str) -> Cursor | None:
+        if conversation_kind(conversation_id) != "direct":
             return None
-        peer = next(u for u in direct_users(state.conversation_id) if u != user_id)
-        return (await self._history.cursors(peer)).get(state.conversation_id, _NO_CURSOR)
+        peer = next(u for u in direct_users(conversation_id) if u != user_id)
+        return (await self._history.cursors(peer, [conversation_id])).get(conversation_id, _NO_CURSOR)

@@ -107,14 +107,17 @@ class SyncService:
 
     async def _load(self, user_id: str, paging: _Paging, limit: int) -> tuple[list[Place], list[View | None]]:
         batch = paging.rest[:PAGE_CONVERSATIONS]
-        cursors = await self._view.cursors(user_id) if batch else {}
-        views = await asyncio.gather(
+        if not batch:
+            return [], []
+        cursors = asyncio.ensure_future(self._view.cursors(user_id))
+        views = asyncio.gather(
             *(
                 self._view.load(user_id, place, paging.since_ms, paging.target_ms, limit, cursors)
                 for place in batch
             )
         )
-        return batch, views
+        await asyncio.gather(cursors, views)
+        return batch, views.result()
 
     def _fill(self, batch: Sequence[Place], views: Sequence[View | None]) -> tuple[list[Place], list[View]]:
         """What goes into this page, and what of the batch is left for the next one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -245,9 +246,11 @@ async def test_who_is_removed_during_a_sync_sees_nothing_from_after_it() -> None
         )
         await story.say("alice", "g:t", "not for bob")
 
+    cursors = asyncio.ensure_future(history.cursors("bob"))
     for after_seq in (1, None):
         history.meanwhile = remove
-        view = await ConversationView(history).load("bob", Place("g:t", None, after_seq), 0, 2**53, 20, {})
+        place = Place("g:t", None, after_seq)
+        view = await ConversationView(history).load("bob", place, 0, 2**53, 20, cursors)
         assert view is not None
         assert "not for bob" not in str(view.rows)
 
