@@ -13,6 +13,7 @@ from gateway.health import Health
 from gateway.hub import Hub
 from gateway.lobby import Lobby
 from gateway.room import Room
+from gateway.session import State
 from infra.clock import Clock
 from schemas.codes import CloseCode
 from schemas.errors import Unavailable
@@ -36,9 +37,9 @@ def due_count(total: int, elapsed_s: float, over_s: float) -> int:
 
 
 class Emptying:
-    """Obeys the order to drain, and the one to take clients again.
+    """Obeys the order to drain, and the one to take clients again; empties a gateway that is to end, too.
 
-    From the order on nobody new comes in (503), the gateway leaves the set for dispatch, and `/readyz`
+    From then on nobody new comes in (503), the gateway leaves the set for dispatch, and `/readyz`
     says no. Each client is told by `drain` when its turn has come; it goes elsewhere by itself, and its
     route with it. Nothing is lost: what it was not told of comes by sync, what was not answered it sends
     again. At the end the gateway stays, empty, until it is told otherwise or started again.
@@ -66,7 +67,8 @@ class Emptying:
     def obey(self, order: CloseOrder) -> None:
         """Begin to drain, begin anew with another time, or (`undo`) take clients again."""
         self.stop()
-        self._task = asyncio.create_task(self._reopen() if order.undo else self._empty(order.over_ms / 1000))
+        work = self._reopen() if order.undo else self.empty(order.over_ms / 1000, _GRACE_S)
+        self._task = asyncio.create_task(work)
 
     def stop(self) -> None:
         """Leave things as they are."""
@@ -74,21 +76,22 @@ class Emptying:
             self._task.cancel()
             self._task = None
 
-    async def shut(self) -> None:
-        """Nobody new from now on, and everybody may know it."""
-        self._lobby.draining = self._health.draining = True
-        self._room.state = "draining"
-        await self._say()
-
     async def _reopen(self) -> None:
         self._lobby.draining = self._health.draining = False
         self._room.state = "open"
         log.info("gateway takes clients again")
         await self._say()
 
-    async def _empty(self, over_s: float) -> None:
+    async def empty(self, over_s: float, grace_s: float) -> None:
+        """Tell everybody, evenly over this time, and return when nobody is connected any more.
+
+        Who opens his next connection before he leaves this one misses nothing meanwhile. Who was told
+        `grace_s` ago and is still here is closed.
+        """
         log.info("gateway drains", sessions=len(self._hub.sessions), over_s=over_s)
-        await self.shut()
+        self._lobby.draining = self._health.draining = True
+        self._room.state = "draining"
+        await self._say()
         sessions = list(self._hub.sessions.values())
         began_at = self._clock.monotonic()
         last_at = [began_at] * len(sessions)
@@ -97,14 +100,14 @@ class Emptying:
             now = self._clock.monotonic()
             for index in range(told, due_count(len(sessions), now - began_at, over_s)):
                 sessions[index].send(Drain(reconnect_after_ms=0))
-                last_at[index] = now + _GRACE_S
+                last_at[index] = now + grace_s
                 told = index + 1
             while closed < told and last_at[closed] <= now:
                 sessions[closed].close(CloseCode.DRAIN)
                 closed += 1
-            if all(session.id not in self._hub.sessions for session in sessions):
-                break
             self._told()
+            if not any(session.state in (State.OPENING, State.OPEN) for session in sessions):
+                break
             await asyncio.sleep(_STEP_S)
         self._told()
         await asyncio.sleep(_STEP_S)

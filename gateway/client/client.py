@@ -27,7 +27,7 @@ from gateway.client.events import (
 from gateway.client.link import Link, LinkEnd, open_link
 from gateway.client.outbox import Outbox
 from gateway.client.outbox_store import MemoryStore, Outgoing, SqliteStore
-from gateway.client.session import ClientSession, Reply, Rules
+from gateway.client.session import NEVER, ClientSession, Reply, Rules
 from gateway.client.ticket import Ticket
 from schemas import frames
 from schemas.errors import BadInput, ImError, OutcomeUnknown, Unavailable
@@ -40,6 +40,8 @@ CODECS: Final = {"json": JSON, "msgpack": MSGPACK}
 WELCOME_TIMEOUT_S: Final = 10.0
 NORMAL: Final = 1000
 IDLE_S: Final = 60.0
+Welcomed = tuple[Link, ServerFrame | None]
+"""An open connection, and the first frame that came on it."""
 ReplyT = TypeVar("ReplyT", frames.Ok, frames.HistoryPage)
 
 
@@ -88,6 +90,9 @@ class Client:
         self._work = asyncio.Event()
         self._connected = asyncio.Event()
         self._happened: deque[Event] = deque()
+        self._moving: asyncio.Task[Welcomed] | None = None
+        """Opens the connection that comes after a drained one, which serves until then."""
+        self._leaving: set[asyncio.Task[None]] = set()
         self._ended: ImError | None = None
         self._end_reason: ImError = ClientClosed(0, "the client failed")
         self._task: asyncio.Task[None] | None = None
@@ -347,13 +352,14 @@ class Client:
             try:
                 await self._converse()
             except LinkEnd as end:
-                if end.terminal:
+                moved = await self._has_moved()
+                if end.terminal and not moved:
                     raise
-                if self._dispatcher is not None:
+                if self._dispatcher is not None and not moved:
                     self._dispatcher.ended(end)
                 failures = 1 if self._connected.is_set() else failures + 1
                 wait_s = end.retry_after_s + RECONNECT.delay_s(failures, random.random)
-                await self._rest(end, 0.0 if end.moved else wait_s)
+                await self._rest(end, 0.0 if moved or end.moved else wait_s)
 
     async def _rest(self, end: LinkEnd, wait_s: float) -> None:
         self._disconnect()
@@ -363,20 +369,50 @@ class Client:
 
     async def _converse(self) -> None:
         """One connection from its opening to its end, which is always an exception."""
+        opened, self._moving = self._moving, None
+        link, welcome = await (opened or self._open())
+        try:
+            await self._take(welcome)
+            writer = asyncio.create_task(self._write(link), name="skein-client-writer")
+            reader = asyncio.create_task(self._read(link), name="skein-client-reader")
+            await _first_to_fail(reader, writer)
+        finally:
+            closing = asyncio.create_task(link.close())
+            self._leaving.add(closing)
+            closing.add_done_callback(self._leaving.discard)
+            if self._moving is None:
+                await asyncio.shield(closing)
+
+    async def _open(self) -> Welcomed:
+        """Connect and be welcomed. Raises `LinkEnd`."""
         token = self._token if isinstance(self._token, str) else self._token()
         if self._dispatcher is not None:
             self._address = await self._dispatcher.address(token)
         link = await open_link(self._address, token, self._session.session_id, self._codec)
         try:
             async with asyncio.timeout(WELCOME_TIMEOUT_S):
-                await self._take(await link.read())
-            writer = asyncio.create_task(self._write(link), name="skein-client-writer")
-            reader = asyncio.create_task(self._read(link), name="skein-client-reader")
-            await _first_to_fail(reader, writer)
-        except TimeoutError:
-            raise LinkEnd(0, "the server did not say welcome") from None
-        finally:
+                return link, await link.read()
+        except BaseException as error:
             await link.close()
+            if isinstance(error, TimeoutError):
+                raise LinkEnd(0, "the server did not say welcome") from None
+            raise
+
+    def _move(self) -> None:
+        """Open the next connection before this one is left, and have the writer know when that is done."""
+        if self._dispatcher is not None:
+            self._dispatcher.ended(_drained())
+        self._moving = asyncio.create_task(self._open(), name="skein-client-mover")
+        self._moving.add_done_callback(lambda _: self._work.set())
+
+    async def _has_moved(self) -> bool:
+        """Whether the next connection is open already, or as good as that."""
+        if self._moving is None:
+            return False
+        await asyncio.wait([self._moving])
+        if self._moving.cancelled() or self._moving.exception() is not None:
+            self._moving = None
+        return self._moving is not None
 
     async def _read(self, link: Link) -> None:
         while True:
@@ -387,14 +423,20 @@ class Client:
         clock = asyncio.get_running_loop().time
         while True:
             self._work.clear()
-            if clock() >= self._session.leave_at:
-                moved = self._session.drain_at is not None
-                reason = "the gateway is being drained" if moved else "an answer is overdue"
-                raise LinkEnd(0, reason, moved=moved)
+            leave_at = self._session.leave_at
+            if self._moving is not None:
+                if self._moving.done():
+                    raise _drained()
+                leave_at = NEVER
+            elif clock() >= leave_at:
+                if self._session.drain_at is None:
+                    raise LinkEnd(0, "an answer is overdue")
+                self._move()
+                continue
             self._session.tick(clock())
             for frame in self._session.frames_to_send():
                 await link.write(frame, self._rules.answer_timeout_s)
-            due = min(self._session.next_due(), self._session.leave_at)
+            due = min(self._session.next_due(), leave_at)
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(due - clock(), IDLE_S)):
                     await self._work.wait()
@@ -451,6 +493,12 @@ class Client:
         """There will be no other connection; everybody who waits is told."""
         self._ended = error
         self._disconnect()
+        if self._moving is not None:
+            self._moving.cancel()
+            if await self._has_moved():
+                link, _ = self._moving.result()
+                await link.close()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
         self._outbox.close()
         for ticket in self._tickets.values():
             ticket.fail(error)
@@ -458,6 +506,10 @@ class Client:
         self._state = "closed"
         code = error.code if isinstance(error, ClientClosed) else None
         await self._events.close(*self._happened, StateChanged("closed", code=code, reason=str(error)))
+
+
+def _drained() -> LinkEnd:
+    return LinkEnd(0, "the gateway is being drained", moved=True)
 
 
 async def _first_to_fail(*tasks: asyncio.Task[None]) -> None:

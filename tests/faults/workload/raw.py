@@ -67,6 +67,8 @@ class RawClient:
         self._asked_count = 0
         self._frames: asyncio.Queue[tuple[ClientFrame, Note | None]] = asyncio.Queue()
         self._socket: ClientConnection | None = None
+        self._parting: asyncio.Task[None] | None = None
+        """Goes on while it connects elsewhere, if it was told to."""
         self._task: asyncio.Task[None] | None = None
         journal.log(history.Client, user=user, device=device)
 
@@ -177,8 +179,13 @@ class RawClient:
         finally:
             self._socket = None
             self.connected = False
-            with suppress(ConnectionClosed, OSError):
-                await socket.close()
+            self._parting = asyncio.create_task(self._part(socket))
+            if self.hearing.leave_at == inf:
+                await self._parting
+
+    async def _part(self, socket: ClientConnection) -> None:
+        with suppress(ConnectionClosed, OSError):
+            await socket.close()
 
     async def _open(self, resume: str) -> ClientConnection:
         return await connect(
