@@ -8,6 +8,7 @@ same, so repeats are harmless. Reading an entry costs a seventh of reading its m
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
@@ -28,6 +29,9 @@ MAX_ENTRIES: Final = 2_000
 _INTERVAL_MS: Final = 1_000
 TAIL_RECORDS = 2_048
 """How far back the first look for a source offset goes; each further one goes four times as far."""
+STEP_BACK_RECORDS = 5_000
+"""A worker that was replaced, and does not know it yet, writes again what others have written since: at most
+this many records together, several chunks."""
 
 
 class PlacesWriter:
@@ -156,13 +160,23 @@ async def newest_before(bus: Bus, topic: str, partition: int, offset: int, now_m
 async def offset_before(
     bus: Bus, topic: str, partition: int, position: int, source_of: Callable[[Record], int]
 ) -> int:
-    """An offset of `topic` before every record that was made from `position` of its source or later."""
-    end = (await bus.ends(topic)).get(partition, 0)
-    count = TAIL_RECORDS
-    while count < end:
-        record = await record_at(bus, topic, partition, end - count)
+    """An offset of `topic` before every record that was made from `position` of its source or later.
+
+    One that was made from an earlier offset shows it only together with another, `STEP_BACK_RECORDS` before:
+    it may be a late repeat, with newer ones before it.
+    """
+
+    async def is_earlier(offset: int) -> bool:
+        record = await record_at(bus, topic, partition, offset)
         with suppress(Undecodable):
-            if record is None or source_of(record) < position:
-                return end - count
-        count *= 4
+            return record is None or source_of(record) < position
+        return False
+
+    offset = (await bus.ends(topic)).get(partition, 0) - TAIL_RECORDS
+    distance = TAIL_RECORDS
+    while (before := offset - STEP_BACK_RECORDS) > 0:
+        if all(await asyncio.gather(is_earlier(offset), is_earlier(before))):
+            return before
+        offset -= 3 * distance
+        distance *= 4
     return 0

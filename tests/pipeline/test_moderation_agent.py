@@ -38,6 +38,7 @@ TEA = '{"action":"created","by":"ann","name":"Tea","members":["bob"]}'
 def _short_tails(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tails are so short that im.places is needed for what lies before them."""
     monkeypatch.setattr(places, "TAIL_RECORDS", 1)
+    monkeypatch.setattr(places, "STEP_BACK_RECORDS", 1)
 
 
 class World:
