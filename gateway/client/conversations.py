@@ -126,11 +126,11 @@ class Conversations:
             timeline.add(message)
         if found:
             timeline.begin_after(0 if self._complete else self._known_ms)
-        timeline.looked_up()
+            timeline.looked_up()
         self._come_out(conversation_id, timeline, now)
         if not timeline.missing:
             return
-        empty = not found and not timeline.outside
+        empty = not found and (not timeline.outside or timeline.held_count > 0)
         if not self._repairs.answered(conversation_id, timeline.level, empty, now):
             self._give_up(conversation_id, timeline, now)
 

@@ -69,9 +69,10 @@ class Timeline:
             self._held = {seq: message for seq, message in self._held.items() if seq > self.level}
 
     def looked_up(self) -> None:
-        """The history was asked for what is missing: after a leave what is held now begins with the return.
+        """The history has shown what there is from the leave on: what is held now begins with the return.
 
-        Before, it may be one more addition of somebody who is in already.
+        Before, it may be one more addition of somebody who is in already. An answer that shows nothing says
+        nothing: the history lags behind what is delivered.
         """
         self._return_known = self.outside
 

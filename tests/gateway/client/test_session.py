@@ -412,6 +412,11 @@ def test_a_return_that_was_missed_is_found_behind_a_second_addition() -> None:
     assert came_back(added_again_at=11) == [2, 9, 10, 11]
 
 
+def test_a_history_that_lags_says_nothing_of_a_return() -> None:
+    """It shows nothing yet of where she came in; what was delivered may be a second addition."""
+    assert came_back(added_again_at=11, lags=True) == [2, 9, 10, 11]
+
+
 def test_a_return_that_only_a_head_tells_of_is_looked_up() -> None:
     """Its delivery was lost; the history has it."""
     world, left = world_outside()
@@ -442,8 +447,9 @@ def world_outside() -> tuple[World, frames.Message]:
     return world, left
 
 
-def came_back(added_again_at: int | None) -> list[int]:
-    """What comes out for alice, who was removed at 2 and added at 9, and maybe once more."""
+def came_back(added_again_at: int | None, *, lags: bool = False) -> list[int]:
+    """What comes out for alice, who was removed at 2 and added at 9, and maybe once more; `lags`: the history
+    shows that only the second time it is asked."""
     world = connected()
     world.other_says(ALICE_BOB, "hello")
     world.settle()
@@ -458,11 +464,13 @@ def came_back(added_again_at: int | None) -> list[int]:
         delivered = [msgspec.structs.replace(back, seq=added_again_at)]
         seen = [*seen, *delivered]
     world.session.receive(frames.Deliver(n=3, messages=delivered), world.now)
-    world.session.tick(world.now + 1.0)
-    (ask,) = [frame for frame in world.session.frames_to_send() if isinstance(frame, frames.History)]
-    found = [message for message in seen if ask.limit + 2 >= message.seq]
-    page = frames.HistoryPage(conversation_id=ALICE_BOB, messages=found, more=False, re=ask.id)
-    world.session.receive(page, world.now + 1.0)
+    for later_s, stored in ((1.0, [] if lags else seen), (2.0, seen))[: 1 + lags]:
+        world.session.tick(world.now + later_s)
+        (ask,) = [frame for frame in world.session.frames_to_send() if isinstance(frame, frames.History)]
+        page = frames.HistoryPage(
+            conversation_id=ALICE_BOB, messages=stored[: ask.limit], more=False, re=ask.id
+        )
+        world.session.receive(page, world.now + later_s)
     came: list[int] = []
     for event in world.session.take_events():
         if isinstance(event, events.MessageNew):
