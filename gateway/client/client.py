@@ -30,6 +30,7 @@ from gateway.client.outbox_store import MemoryStore, Outgoing, SqliteStore
 from gateway.client.session import NEVER, ClientSession, Reply, Rules
 from gateway.client.ticket import Ticket
 from schemas import frames
+from schemas.codes import CloseCode
 from schemas.errors import BadInput, ImError, OutcomeUnknown, Unavailable
 from schemas.frames import JSON, MSGPACK, ClientFrame, ServerFrame
 from schemas.ids import new_message_id, new_name
@@ -40,6 +41,7 @@ CODECS: Final = {"json": JSON, "msgpack": MSGPACK}
 WELCOME_TIMEOUT_S: Final = 10.0
 NORMAL: Final = 1000
 IDLE_S: Final = 60.0
+MOVE_AGAIN_S: Final = 0.5
 Welcomed = tuple[Link, ServerFrame | None]
 """An open connection, and the first frame that came on it."""
 ReplyT = TypeVar("ReplyT", frames.Ok, frames.HistoryPage)
@@ -401,7 +403,7 @@ class Client:
     def _move(self) -> None:
         """Open the next connection before this one is left, and have the writer know when that is done."""
         if self._dispatcher is not None:
-            self._dispatcher.ended(_drained())
+            self._dispatcher.ended(LinkEnd(int(CloseCode.DRAIN), "the gateway is being drained"))
         self._moving = asyncio.create_task(self._open(), name="skein-client-mover")
         self._moving.add_done_callback(lambda _: self._work.set())
 
@@ -424,9 +426,12 @@ class Client:
         while True:
             self._work.clear()
             leave_at = self._session.leave_at
+            if self._moving is not None and self._moving.done():
+                if await self._has_moved():
+                    raise LinkEnd(0, "the gateway is being drained", moved=True)
+                self._session.drain_at = clock() + MOVE_AGAIN_S
+                continue
             if self._moving is not None:
-                if self._moving.done():
-                    raise _drained()
                 leave_at = NEVER
             elif clock() >= leave_at:
                 if self._session.drain_at is None:
@@ -506,10 +511,6 @@ class Client:
         self._state = "closed"
         code = error.code if isinstance(error, ClientClosed) else None
         await self._events.close(*self._happened, StateChanged("closed", code=code, reason=str(error)))
-
-
-def _drained() -> LinkEnd:
-    return LinkEnd(0, "the gateway is being drained", moved=True)
 
 
 async def _first_to_fail(*tasks: asyncio.Task[None]) -> None:
