@@ -117,7 +117,7 @@ class Parts:
             self.pages,
             Directory(history, clock),
             Reading(routes, history, inbox, self.receipts),
-            TypingNotes(routes, history, bus),
+            TypingNotes(routes, history, bus, clock),
             self.watching,
             guard,
         )

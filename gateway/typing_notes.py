@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.requests import check_conversation
 from gateway.rights import require_member, state_with_blocks
+from infra.clock import Clock
 from infra.ports import Bus, HistoryStore, Outgoing, RouteTable
 from schemas.codec import OUTBOUND
 from schemas.conversation import ConversationState
@@ -22,7 +23,8 @@ MAX_TOLD: Final = 50
 class TypingNotes:
     """Publishes one ephemeral frame to each gateway that holds somebody to tell."""
 
-    def __init__(self, routes: RouteTable, history: HistoryStore, bus: Bus) -> None:
+    def __init__(self, routes: RouteTable, history: HistoryStore, bus: Bus, clock: Clock) -> None:
+        self._clock = clock
         self._routes = routes
         self._history = history
         self._bus = bus
@@ -36,7 +38,7 @@ class TypingNotes:
         if not others:
             return
         note = TypingServer(conversation_id=frame.conversation_id, user_id=user_id, active=frame.active)
-        body = JSON.encode(note)
+        body, now_ms = JSON.encode(note), self._clock.now_ms()
         gateways: dict[str, list[str]] = {}
         for other, routes in (await self._routes.routes_of(others)).items():
             for gateway_id in {route.gateway_id for route in routes}:
@@ -49,6 +51,7 @@ class TypingNotes:
                     OUTBOUND.encode(
                         Outbound("frame", body, users, not_session_id=session_id, ephemeral=True)
                     ),
+                    timestamp_ms=now_ms,
                 )
                 for gateway_id, users in gateways.items()
             ]

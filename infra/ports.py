@@ -48,6 +48,9 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     value: bytes | None
     key: bytes | None = None
     headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp_ms: int | None = None
+    """The time it is to carry; None: that of its sending, which may come long after `publish` if the log is
+    away. A topic that is stamped by the broker keeps neither."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

@@ -50,10 +50,10 @@ class Tenure:
         """The present one."""
         return Term(self, self._terms)
 
-    @property
-    def proven(self) -> bool:
-        """Whether the partitions are this process's for sure."""
-        return self.clock.monotonic() <= self._until
+    def until(self, term: Term) -> float:
+        """Up to when (monotonic seconds) the partitions are this process's for sure, and have been throughout
+        this term; long ago if it is over."""
+        return self._until if term == self.term else -inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,14 @@ class Term:
     number: int
 
     @property
+    def left_s(self) -> float:
+        """For how long the partitions are this process's for sure; less than 0: they may be another's."""
+        return self.tenure.until(self) - self.tenure.clock.monotonic()
+
+    @property
     def lasts(self) -> bool:
         """Whether the partitions are still this process's for sure, and have been throughout."""
-        return self.tenure.proven and self.tenure.term == self
+        return self.left_s >= 0
 
     def check(self) -> None:
         """Raises `Fenced` if the partitions may be somebody else's by now, or have been."""

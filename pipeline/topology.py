@@ -65,7 +65,7 @@ def _persistence(doors: Doors) -> Stage[Any]:
 def _receipts(doors: Doors) -> Stage[Any]:
     from pipeline.receipts.agent import Receipts
 
-    return Receipts(doors.settings, doors.bus, doors.history, doors.routes)
+    return Receipts(doors.settings, doors.bus, doors.history, doors.routes, doors.clock)
 
 
 STAGES: Final = (

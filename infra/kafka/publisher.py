@@ -227,7 +227,8 @@ def _fill(batch: BatchBuilder, parcels: Iterable[_Parcel]) -> int:
     for parcel in parcels:
         for record in islice(parcel.records, parcel.acked, None):
             headers = list(record.headers) if record.headers else _NO_HEADERS
-            if batch.append(timestamp=None, key=record.key, value=record.value, headers=headers) is None:
+            at_ms = record.timestamp_ms
+            if batch.append(timestamp=at_ms, key=record.key, value=record.value, headers=headers) is None:
                 return count
             count += 1
     return count

@@ -20,7 +20,8 @@ _READ_RECORDS: Final = 1_000
 
 
 class MemoryBus:
-    """`ports.Bus` for one process. Every record is stamped by the clock as it is appended, never falling.
+    """`ports.Bus` for one process. A record without a time is stamped by the clock as it is appended, never
+    falling.
 
     The topics of `schemas.topics` have their partitions, any other topic has one. Nothing is ever
     dropped by itself, so this is for tests and trials.
@@ -186,7 +187,7 @@ class _Log:
                 record.topic,
                 record.partition,
                 self.end,
-                self._latest_ms,
+                self._latest_ms if record.timestamp_ms is None else record.timestamp_ms,
                 record.key,
                 record.value,
                 record.headers,

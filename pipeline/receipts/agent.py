@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 from prometheus_client import Counter
 
+from infra.clock import Clock
 from infra.ports import Bus, HistoryStore, Outgoing, Record, Route, RouteTable
 from infra.settings import Settings
 from pipeline.batch import Batch
@@ -51,12 +52,13 @@ class Effects:
     notices: list[Notice] = field(default_factory=list)
 
     @property
-    def timely(self) -> bool:
-        """Whether the partition has been this worker's throughout, and its members are still those."""
+    def left_s(self) -> float:
+        """For how long what it tells may be told: while the partition is this worker's for sure, and its
+        members are those."""
         if self.term is None:
-            return True
+            return EPHEMERAL_S
         waited_s = self.term.tenure.clock.monotonic() - self.began_at
-        return self.term.lasts and waited_s <= EPHEMERAL_S
+        return min(self.term.left_s, EPHEMERAL_S - waited_s)
 
 
 @dataclass(slots=True)
@@ -75,11 +77,15 @@ class Receipts:
     Frames are ephemeral: who misses one finds the cursor in the next page of a sync. A worker that its group
     has not heard of for a session tells nobody of what it had begun: another may have told of more. Nor is
     anything told of a batch that waited for an engine for longer than 5 s: who was to hear may have left.
+    Each frame carries a time by which its gateway knows when either is so: it may wait for the log first.
     """
 
     name = "receipts"
 
-    def __init__(self, settings: Settings, bus: Bus, history: HistoryStore, routes: RouteTable) -> None:
+    def __init__(
+        self, settings: Settings, bus: Bus, history: HistoryStore, routes: RouteTable, clock: Clock
+    ) -> None:
+        self._clock = clock
         self._max_members = settings.receipts_max_members
         self._bus = bus
         self._history = history
@@ -136,12 +142,16 @@ class Receipts:
         await self._history.move_cursors(effects.moved)
         users = dict.fromkeys(user_id for notice in effects.notices for user_id in notice.users)
         routes = await self._routes.routes_of(list(users))
-        if effects.timely:
-            await self._bus.publish(address(effects.notices, routes))
+        if effects.left_s >= 0:
+            said_ms = self._clock.now_ms() - round(1000 * (EPHEMERAL_S - effects.left_s))
+            await self._bus.publish(address(effects.notices, routes, said_ms))
 
 
-def address(notices: Sequence[Notice], routes: Mapping[str, Sequence[Route]]) -> list[Outgoing]:
-    """One record for each notice and each gateway that has a connection of somebody who hears it."""
+def address(notices: Sequence[Notice], routes: Mapping[str, Sequence[Route]], said_ms: int) -> list[Outgoing]:
+    """One record for each notice and each gateway that has a connection of somebody who hears it.
+
+    `said_ms`: the time they carry. A gateway hands nothing out that is older than `EPHEMERAL_S`.
+    """
     out: list[Outgoing] = []
     for notice in notices:
         users_at: dict[str, list[str]] = {}
@@ -156,7 +166,8 @@ def address(notices: Sequence[Notice], routes: Mapping[str, Sequence[Route]]) ->
                 not_session_id=notice.not_session_id,
                 ephemeral=True,
             )
-            out.append(Outgoing(outbound_topic(gateway_id).name, 0, OUTBOUND.encode(outbound)))
+            value = OUTBOUND.encode(outbound)
+            out.append(Outgoing(outbound_topic(gateway_id).name, 0, value, timestamp_ms=said_ms))
     return out
 
 

@@ -13,16 +13,16 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.fetch import FetchRequest
 
 from infra.cassandra import CassandraHistory
-from infra.clock import ManualClock
+from infra.clock import ManualClock, SystemClock
 from infra.kafka import KafkaBus
 from infra.kafka.topics import ensure_topics
-from infra.ports import Outgoing
+from infra.ports import Outgoing, Record
 from infra.redis import RedisRouteTable
 from infra.redis_limits import RedisSharedLimits
 from infra.settings import Settings
 from schemas.errors import Unavailable
 from schemas.ids import new_name
-from schemas.topics import ACCEPTED, TOPICS
+from schemas.topics import ACCEPTED, TOPICS, outbound_topic
 from tests.contracts import bus, history, route_table, shared_limits
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="module")]
@@ -108,6 +108,19 @@ async def test_a_read_fetches_nothing_before_its_start(
         await kafka_bus.read_range(own_topic, 0, start, start + 1, lambda _: None)
     assert fetched
     assert min(fetched) == end - 9
+
+
+async def test_a_record_for_a_gateway_keeps_the_time_that_it_is_given(
+    kafka_bus: KafkaBus, engines: Settings
+) -> None:
+    """It may wait for the log; its reader then knows how old it is."""
+    topic = outbound_topic(new_name())
+    await ensure_topics(engines, [topic])
+    said_ms = SystemClock().now_ms() - 4_000
+    await kafka_bus.publish([Outgoing(topic.name, 0, b"v", timestamp_ms=said_ms)])
+    found: list[Record] = []
+    await kafka_bus.read_range(topic.name, 0, 0, None, found.extend)
+    assert [record.timestamp_ms for record in found] == [said_ms]
 
 
 async def test_a_topic_that_is_gone_is_said_to_be_gone(kafka_bus: KafkaBus) -> None:

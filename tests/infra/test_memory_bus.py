@@ -23,6 +23,11 @@ def bus(clock: ManualClock) -> MemoryBus:
     return MemoryBus(2, clock)
 
 
+async def test_a_record_keeps_the_time_that_it_is_given(bus: MemoryBus) -> None:
+    await bus.publish([Outgoing("im.outbound.gw-1", 0, b"v", timestamp_ms=7)])
+    assert [record.timestamp_ms for record in bus.records("im.outbound.gw-1")] == [7]
+
+
 async def test_records_are_stamped_as_they_are_appended(bus: MemoryBus, clock: ManualClock) -> None:
     """The time of a record is the clock's, and never falls even if the clock does."""
     for step_s in (0.0, 0.5, -0.2):

@@ -38,7 +38,7 @@ class World:
         self._read = 0
 
     def a_worker(self) -> Receipts:
-        return Receipts(SETTINGS, self.bus, self.history, self.routes)
+        return Receipts(SETTINGS, self.bus, self.history, self.routes, self.clock)
 
     async def take_over(self) -> None:
         """Another worker owns the partition from now on."""
@@ -186,6 +186,26 @@ async def test_a_worker_that_slept_tells_nobody(world: World, pause_s: float, *,
     await world.say(a_receipt(delivered=5))
     await world.run()
     assert [told[2]["delivered"] for told in world.outbounds("gw-1")] == [5]
+
+
+@pytest.mark.parametrize(
+    ("unheard_s", "waited_s", "age_s"),
+    [
+        pytest.param(0.0, 0.0, 0.0, id="at once"),
+        pytest.param(0.0, 2.0, 2.0, id="its members are as of then"),
+        pytest.param(4.0, 0.5, 3.5, id="its tenure ends first"),
+    ],
+)
+async def test_a_frame_is_too_old_when_it_may_be_untrue(
+    world: World, unheard_s: float, waited_s: float, age_s: float
+) -> None:
+    """It may wait for the log for as long as that is away; gateways pass over what is older than 5 s."""
+    await world.connect("alice", "gw-1")
+    world.clock.advance(unheard_s)
+    await world.say(a_receipt(delivered=4))
+    await world.run(pause_s=waited_s)
+    (record,) = world.bus.records("im.outbound.gw-1")
+    assert record.timestamp_ms == world.clock.now_ms() - 1000 * age_s
 
 
 async def test_what_waited_for_an_engine_too_long_is_told_to_nobody(world: World) -> None:
