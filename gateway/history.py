@@ -122,14 +122,15 @@ class HistoryService:
         for _ in range(_MAX_JUMPS):
             stored = await self._history.page(ask.conversation_id, after_seq=after, limit=ask.limit + 1)
             rows = up_to_hole(stored, after, self._settled_ms())
+            page = rows[: ask.limit]
             state = await self._state(ask.conversation_id, user_id)
-            seen = _seen(rows[: ask.limit], state, user_id)
-            if not rows:
+            seen = _seen(page, state, user_id)
+            if not page:
                 return [], False
             if seen:
                 further = readable_after(state, user_id, seen[-1].seq) is not None
                 return seen, further and len(rows) > ask.limit
-            jump = readable_after(state, user_id, rows[-1].seq)
+            jump = readable_after(state, user_id, page[-1].seq)
             if jump is None:
                 return [], False
             after = jump

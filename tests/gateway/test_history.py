@@ -86,6 +86,21 @@ async def test_a_reader_sees_his_stays_and_nothing_between() -> None:
     assert walked == inside
 
 
+@pytest.mark.parametrize("limit", range(1, 13))
+async def test_a_reader_who_pages_forwards_misses_nothing(limit: int) -> None:
+    """Also where a page ends just before his return."""
+    service = await a_history()
+    for start in range(31):
+        walked: list[int] = []
+        after, more = start, True
+        while more:
+            page, more = await seqs(service, "bob", "g:t", after_seq=after, limit=limit)
+            walked += page
+            after = max([after, *page])
+            assert page or not more
+        assert walked == [seq for seq in (*range(5, 11), *range(20, 31)) if seq > start]
+
+
 async def test_a_stranger_and_a_third_get_no_such_conversation() -> None:
     """A group that exists answers like one that does not, and so does a direct conversation of others."""
     service = await a_history()
