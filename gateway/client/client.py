@@ -361,7 +361,7 @@ class Client:
                     self._dispatcher.ended(end)
                 failures = 1 if self._connected.is_set() else failures + 1
                 wait_s = end.retry_after_s + RECONNECT.delay_s(failures, random.random)
-                await self._rest(end, 0.0 if moved or end.moved else wait_s)
+                await self._rest(end, 0.0 if moved else wait_s)
 
     async def _rest(self, end: LinkEnd, wait_s: float) -> None:
         self._disconnect()
@@ -403,7 +403,7 @@ class Client:
     def _move(self) -> None:
         """Open the next connection before this one is left, and have the writer know when that is done."""
         if self._dispatcher is not None:
-            self._dispatcher.ended(LinkEnd(int(CloseCode.DRAIN), "the gateway is being drained"))
+            self._dispatcher.ended(_drained())
         self._moving = asyncio.create_task(self._open(), name="skein-client-mover")
         self._moving.add_done_callback(lambda _: self._work.set())
 
@@ -428,7 +428,7 @@ class Client:
             leave_at = self._session.leave_at
             if self._moving is not None and self._moving.done():
                 if await self._has_moved():
-                    raise LinkEnd(0, "the gateway is being drained", moved=True)
+                    raise _drained()
                 self._session.drain_at = clock() + MOVE_AGAIN_S
                 continue
             if self._moving is not None:
@@ -511,6 +511,10 @@ class Client:
         self._state = "closed"
         code = error.code if isinstance(error, ClientClosed) else None
         await self._events.close(*self._happened, StateChanged("closed", code=code, reason=str(error)))
+
+
+def _drained() -> LinkEnd:
+    return LinkEnd(int(CloseCode.DRAIN), "the gateway is being drained")
 
 
 async def _first_to_fail(*tasks: asyncio.Task[None]) -> None:

@@ -73,7 +73,7 @@ class Dispatcher:
 
     def ended(self, end: LinkEnd) -> None:
         """The connection ended, or none came about: look for another gateway if this one wants no more."""
-        if end.moved or end.code in _LEAVE:
+        if end.code in _LEAVE:
             self._left = self._now.url if self._now is not None else None
             self._now = None
 

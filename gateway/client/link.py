@@ -28,7 +28,7 @@ TERMINAL_STATUS: Final = frozenset(
 class LinkEnd(Exception):
     """Why there is no connection (any more).
 
-    `terminal`: do not connect again. `moved`: connect again at once, the server asked for it.
+    `terminal`: do not connect again.
     """
 
     def __init__(
@@ -37,14 +37,12 @@ class LinkEnd(Exception):
         reason: str,
         *,
         terminal: bool = False,
-        moved: bool = False,
         retry_after_s: float = 0.0,
     ) -> None:
         super().__init__(f"{code} {reason}")
         self.code = code
         self.reason = reason
         self.terminal = terminal
-        self.moved = moved
         self.retry_after_s = retry_after_s
 
 
