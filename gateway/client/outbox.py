@@ -41,6 +41,8 @@ class _Lane:
     accepted: dict[str, Entry] = field(default_factory=dict)
     newest_transmitted: int = -1
     newest_placed: int = -1
+    placed_seq: int = 0
+    """Where the newest one that has its place stands."""
     server_has: Literal["unknown", "asked", "known"] = "known"
 
     @property
@@ -169,22 +171,26 @@ class Outbox:
         self._leave_lane(entry)
         return entry
 
-    def place(self, client_msg_id: str) -> Entry | None:
+    def place(self, client_msg_id: str, seq: int) -> Entry | None:
         """It has its place in the conversation: forget it. Returns the entry the first time."""
         entry = self._entries.get(client_msg_id)
         if entry is not None:
             lane = self._lanes[entry.frame.conversation_id]
             lane.newest_placed = max(lane.newest_placed, entry.position)
+            lane.placed_seq = max(lane.placed_seq, seq)
         return self.finish(client_msg_id)
 
-    def take_overtaken(self, conversation_id: str) -> list[Entry]:
-        """Forget, and return, what was transmitted before a send that has its place already.
+    def take_overtaken(self, conversation_id: str, shown_until: int) -> list[Entry]:
+        """Forget, and return, what was transmitted before a send that has its place already, and has none.
 
-        A server decides in the order of transmission: these were refused, and their answers got lost.
+        The conversation was shown up to and including this seq, without them. A server decides in the order
+        of transmission: these were refused, and their answers got lost. A history that does not show the
+        later one yet says nothing of them.
         """
         lane = self._lanes.get(conversation_id)
-        waiting = list(lane.waiting) if lane is not None else []
-        late = [e for e in waiting if e.transmitted and lane is not None and e.position < lane.newest_placed]
+        if lane is None or shown_until < lane.placed_seq:
+            return []
+        late = [e for e in lane.waiting if e.transmitted and e.position < lane.newest_placed]
         for entry in late:
             self.finish(entry.frame.client_msg_id)
         return late

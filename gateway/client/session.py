@@ -253,7 +253,7 @@ class ClientSession:
             self._events.append(events.MessageAccepted(key, conversation_id, frame.accepted_at_ms))
 
     def _sent(self, frame: frames.Sent) -> None:
-        entry = self._outbox.place(frame.client_msg_id)
+        entry = self._outbox.place(frame.client_msg_id, frame.seq)
         if entry is not None:
             message = own_message(entry.frame, frame, self.user_id)
             self._events.append(sent_event(message))
@@ -377,7 +377,9 @@ class ClientSession:
 
     def _complete(self, message: Message) -> None:
         """An own message that came by any way says that its send succeeded."""
-        if message.sender == self.user_id and self._outbox.place(message.client_msg_id) is not None:
+        if message.sender != self.user_id:
+            return
+        if self._outbox.place(message.client_msg_id, message.seq) is not None:
             self._events.append(sent_event(message))
 
     def _filled(self, conversation_id: str, frame: frames.HistoryPage | frames.Error) -> None:
@@ -403,7 +405,8 @@ class ClientSession:
         if isinstance(frame, frames.HistoryPage):
             for message in reversed(frame.messages):
                 self._complete(message)
-            for entry in self._outbox.take_overtaken(conversation_id) if _is_whole(frame) else ():
+            shown_until = max((m.seq for m in frame.messages), default=0) if _is_whole(frame) else -1
+            for entry in self._outbox.take_overtaken(conversation_id, shown_until):
                 self._events.append(_overtaken(entry))
         self._outbox.settle(conversation_id)
 

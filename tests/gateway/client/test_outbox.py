@@ -150,6 +150,7 @@ def test_what_a_later_send_has_overtaken_ends() -> None:
         assert keys(outbox.take_ready(0.0, room=9)) == [key]
         outbox.accepted(key)
     outbox.disconnected()
-    outbox.place("a2")
-    assert [entry.frame.client_msg_id for entry in outbox.take_overtaken("d:alice:bob")] == ["a1"]
+    outbox.place("a2", 7)
+    assert outbox.take_overtaken("d:alice:bob", 6) == []
+    assert [entry.frame.client_msg_id for entry in outbox.take_overtaken("d:alice:bob", 7)] == ["a1"]
     assert [entry.frame.client_msg_id for entry in outbox] == ["a3"]
