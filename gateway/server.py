@@ -177,7 +177,7 @@ class GatewayServer:
 
     async def drain(self) -> None:
         """Let every client go without a loss: one after another, since what each of them asks for elsewhere
-        would make the others wait; then, within `_DRAIN_S`, answer what was taken.
+        would make the others wait; then, within `_DRAIN_S`, have the log take what was taken here.
         """
         self._emptying.stop()
         await self._emptying.empty(

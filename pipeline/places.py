@@ -172,11 +172,10 @@ async def offset_before(
             return record is None or source_of(record) < position
         return False
 
-    offset = (await bus.ends(topic)).get(partition, 0) - TAIL_RECORDS
-    distance = TAIL_RECORDS
-    while (before := offset - STEP_BACK_RECORDS) > 0:
-        if all(await asyncio.gather(is_earlier(offset), is_earlier(before))):
+    end = (await bus.ends(topic)).get(partition, 0)
+    count = TAIL_RECORDS
+    while (before := end - count - STEP_BACK_RECORDS) > 0:
+        if all(await asyncio.gather(is_earlier(end - count), is_earlier(before))):
             return before
-        offset -= 3 * distance
-        distance *= 4
+        count *= 4
     return 0

@@ -142,8 +142,9 @@ class Receipts:
         await self._history.move_cursors(effects.moved)
         users = dict.fromkeys(user_id for notice in effects.notices for user_id in notice.users)
         routes = await self._routes.routes_of(list(users))
-        if effects.left_s >= 0:
-            said_ms = self._clock.now_ms() - round(1000 * (EPHEMERAL_S - effects.left_s))
+        left_s = effects.left_s
+        if left_s >= 0:
+            said_ms = self._clock.now_ms() - round(1000 * (EPHEMERAL_S - left_s))
             await self._bus.publish(address(effects.notices, routes, said_ms))
 
 
