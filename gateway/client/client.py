@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, Self, TypeVar
 
 from gateway.client.address import parse_url
 from gateway.client.backoff import RECONNECT
+from gateway.client.connector import Connector, drained
 from gateway.client.dispatch import Dispatcher
 from gateway.client.errors import ClientClosed, ServerRefused
 from gateway.client.event_queue import EventQueue
@@ -24,13 +25,12 @@ from gateway.client.events import (
     State,
     StateChanged,
 )
-from gateway.client.link import Link, LinkEnd, open_link
+from gateway.client.link import Link, LinkEnd
 from gateway.client.outbox import Outbox
 from gateway.client.outbox_store import MemoryStore, Outgoing, SqliteStore
 from gateway.client.session import NEVER, ClientSession, Reply, Rules
 from gateway.client.ticket import Ticket
 from schemas import frames
-from schemas.codes import CloseCode
 from schemas.errors import BadInput, ImError, OutcomeUnknown, Unavailable
 from schemas.frames import JSON, MSGPACK, ClientFrame, ServerFrame
 from schemas.ids import new_message_id, new_name
@@ -38,12 +38,9 @@ from schemas.ids import new_message_id, new_name
 __all__ = ["Client"]
 
 CODECS: Final = {"json": JSON, "msgpack": MSGPACK}
-WELCOME_TIMEOUT_S: Final = 10.0
 NORMAL: Final = 1000
 IDLE_S: Final = 60.0
 MOVE_AGAIN_S: Final = 0.5
-Welcomed = tuple[Link, ServerFrame | None]
-"""An open connection, and the first frame that came on it."""
 ReplyT = TypeVar("ReplyT", frames.Ok, frames.HistoryPage)
 
 
@@ -77,10 +74,9 @@ class Client:
         event_limit: int = 1_000,
         rules: Rules | None = None,
     ) -> None:
-        self._address = parse_url(url, device_id or new_name(), platform)
-        self._dispatcher = Dispatcher(self._address, region, random.random) if dispatch else None
-        self._token = token
-        self._codec = CODECS[codec]
+        address = parse_url(url, device_id or new_name(), platform)
+        dispatcher = Dispatcher(address, region, random.random) if dispatch else None
+        self._connector = Connector(address, dispatcher, token, CODECS[codec])
         self._outbox = Outbox(MemoryStore() if outbox_path is None else SqliteStore(Path(outbox_path)))
         self._rules = rules or Rules()
         self._session = ClientSession(self._outbox, random.random, sync_token, self._rules)
@@ -92,9 +88,6 @@ class Client:
         self._work = asyncio.Event()
         self._connected = asyncio.Event()
         self._happened: deque[Event] = deque()
-        self._moving: asyncio.Task[Welcomed] | None = None
-        """Opens the connection that comes after a drained one, which serves until then."""
-        self._leaving: set[asyncio.Task[None]] = set()
         self._ended: ImError | None = None
         self._end_reason: ImError = ClientClosed(0, "the client failed")
         self._task: asyncio.Task[None] | None = None
@@ -326,7 +319,8 @@ class Client:
             async with asyncio.timeout(timeout_s):
                 await self._connected.wait()
         except TimeoutError:
-            raise Unavailable(f"not connected to {self._address.base} after {timeout_s:g} s") from None
+            base = self._connector.address.base
+            raise Unavailable(f"not connected to {base} after {timeout_s:g} s") from None
         self._check_open()
 
     def _check_open(self) -> None:
@@ -354,11 +348,11 @@ class Client:
             try:
                 await self._converse()
             except LinkEnd as end:
-                moved = await self._has_moved()
-                if end.terminal and not moved:
-                    raise
-                if self._dispatcher is not None and not moved:
-                    self._dispatcher.ended(end)
+                moved = await self._connector.moved()
+                if not moved:
+                    if end.terminal:
+                        raise
+                    self._connector.ended(end)
                 failures = 1 if self._connected.is_set() else failures + 1
                 wait_s = end.retry_after_s + RECONNECT.delay_s(failures, random.random)
                 await self._rest(end, 0.0 if moved else wait_s)
@@ -371,50 +365,14 @@ class Client:
 
     async def _converse(self) -> None:
         """One connection from its opening to its end, which is always an exception."""
-        opened, self._moving = self._moving, None
-        link, welcome = await (opened or self._open())
+        link, welcome = await self._connector.open(self._session.session_id)
         try:
             await self._take(welcome)
             writer = asyncio.create_task(self._write(link), name="skein-client-writer")
             reader = asyncio.create_task(self._read(link), name="skein-client-reader")
             await _first_to_fail(reader, writer)
         finally:
-            closing = asyncio.create_task(link.close())
-            self._leaving.add(closing)
-            closing.add_done_callback(self._leaving.discard)
-            if self._moving is None:
-                await asyncio.shield(closing)
-
-    async def _open(self) -> Welcomed:
-        """Connect and be welcomed. Raises `LinkEnd`."""
-        token = self._token if isinstance(self._token, str) else self._token()
-        if self._dispatcher is not None:
-            self._address = await self._dispatcher.address(token)
-        link = await open_link(self._address, token, self._session.session_id, self._codec)
-        try:
-            async with asyncio.timeout(WELCOME_TIMEOUT_S):
-                return link, await link.read()
-        except BaseException as error:
-            await link.close()
-            if isinstance(error, TimeoutError):
-                raise LinkEnd(0, "the server did not say welcome") from None
-            raise
-
-    def _move(self) -> None:
-        """Open the next connection before this one is left, and have the writer know when that is done."""
-        if self._dispatcher is not None:
-            self._dispatcher.ended(_drained())
-        self._moving = asyncio.create_task(self._open(), name="skein-client-mover")
-        self._moving.add_done_callback(lambda _: self._work.set())
-
-    async def _has_moved(self) -> bool:
-        """Whether the next connection is open already, or as good as that."""
-        if self._moving is None:
-            return False
-        await asyncio.wait([self._moving])
-        if self._moving.cancelled() or self._moving.exception() is not None:
-            self._moving = None
-        return self._moving is not None
+            await self._connector.leave(link)
 
     async def _read(self, link: Link) -> None:
         while True:
@@ -426,17 +384,17 @@ class Client:
         while True:
             self._work.clear()
             leave_at = self._session.leave_at
-            if self._moving is not None and self._moving.done():
-                if await self._has_moved():
-                    raise _drained()
+            if self._connector.answered:
+                if await self._connector.moved():
+                    raise drained()
                 self._session.drain_at = clock() + MOVE_AGAIN_S
                 continue
-            if self._moving is not None:
+            if self._connector.moving:
                 leave_at = NEVER
             elif clock() >= leave_at:
                 if self._session.drain_at is None:
                     raise LinkEnd(0, "an answer is overdue")
-                self._move()
+                self._connector.move(self._session.session_id, self._work.set)
                 continue
             self._session.tick(clock())
             for frame in self._session.frames_to_send():
@@ -498,12 +456,7 @@ class Client:
         """There will be no other connection; everybody who waits is told."""
         self._ended = error
         self._disconnect()
-        if self._moving is not None:
-            self._moving.cancel()
-            if await self._has_moved():
-                link, _ = self._moving.result()
-                await link.close()
-        await asyncio.gather(*self._leaving, return_exceptions=True)
+        await self._connector.close()
         self._outbox.close()
         for ticket in self._tickets.values():
             ticket.fail(error)
@@ -511,10 +464,6 @@ class Client:
         self._state = "closed"
         code = error.code if isinstance(error, ClientClosed) else None
         await self._events.close(*self._happened, StateChanged("closed", code=code, reason=str(error)))
-
-
-def _drained() -> LinkEnd:
-    return LinkEnd(int(CloseCode.DRAIN), "the gateway is being drained")
 
 
 async def _first_to_fail(*tasks: asyncio.Task[None]) -> None:

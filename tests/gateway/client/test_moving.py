@@ -82,7 +82,7 @@ async def test_the_next_connection_is_open_before_the_drained_one_is_left(
         await other.startup(port=0)
         await offered(world, "gw-2")
         draining = asyncio.create_task(world.gateway.drain())
-        await settle(lambda: bob._moving is not None)
+        await settle(lambda: bob._connector.moving)
         await alice.say("d:alice:bob", "meanwhile", "m1")
         await heard(bob, "meanwhile")
         assert bob.state == "connected"
@@ -120,6 +120,6 @@ async def test_a_client_that_is_closed_while_it_moves_leaves_nothing_open(
         await other.startup(port=0)
         await offered(world, "gw-2")
         draining = asyncio.create_task(world.gateway.drain())
-        await settle(lambda: bob._moving is not None)
+        await settle(lambda: bob._connector.moving)
     await draining
     await settle(lambda: not world.gateway.hub.sessions)
