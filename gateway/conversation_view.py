@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final
 
@@ -14,6 +13,7 @@ from gateway.sync_token import Place
 from gateway.unread import UNREAD_SCAN, count_unread
 from gateway.wire import message_frame
 from infra.ports import HistoryStore
+from infra.together import together
 from schemas.conversation import ConversationState
 from schemas.frames import Conversation
 from schemas.ids import conversation_kind, direct_users
@@ -71,7 +71,7 @@ class ConversationView:
         their way.
         """
         conversation_id, after_seq = place.conversation_id, place.after_seq
-        newest, peer = await asyncio.gather(
+        newest, peer = await together(
             self._newest(conversation_id, since_ms, target_ms, limit),
             self._peer_cursor(user_id, conversation_id),
         )

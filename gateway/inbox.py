@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from typing import Final
 
 from infra.clock import Clock
 from infra.ports import HistoryStore, RouteTable
+from infra.together import look_up
 
 __all__ = ["InboxReader"]
 
@@ -68,9 +68,5 @@ class InboxReader:
         return {c: head.at_ms for c, head in heads.items()} | await self._stored(unknown)
 
     async def _stored(self, conversation_ids: list[str]) -> dict[str, int]:
-        newest: dict[str, int] = {}
-        for start in range(0, len(conversation_ids), _PARALLEL):
-            part = conversation_ids[start : start + _PARALLEL]
-            heads = await asyncio.gather(*(self._history.head(c) for c in part))
-            newest |= {c: head.at_ms for c, head in zip(part, heads, strict=True) if head is not None}
-        return newest
+        heads = await look_up(conversation_ids, self._history.head, _PARALLEL)
+        return {c: head.at_ms for c, head in heads.items() if head is not None}

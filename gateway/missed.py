@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from gateway.progress import MAX_HEADS
-from infra.ports import Head, HistoryStore
-from schemas.tables import Membership
+from infra.ports import HistoryStore
+from infra.together import look_up
 
 __all__ = ["Missed"]
 
@@ -30,11 +29,8 @@ class Missed:
 
         At most `MAX_HEADS`, the newest. Raises `Unavailable`.
         """
-        found: list[tuple[Membership, Head]] = []
-        memberships = await self._history.conversations(user_id)
-        for start in range(0, len(memberships), _PARALLEL):
-            part = memberships[start : start + _PARALLEL]
-            heads = await asyncio.gather(*(self._history.head(m.conversation_id) for m in part))
-            found += [(m, head) for m, head in zip(part, heads, strict=True) if head is not None]
-        found = sorted((each for each in found if each[1].at_ms >= since_ms), key=lambda each: -each[1].at_ms)
-        return {m.conversation_id: m.left_seq or head.seq for m, head in found[:MAX_HEADS]}
+        memberships = {m.conversation_id: m for m in await self._history.conversations(user_id)}
+        heads = await look_up(memberships, self._history.head, _PARALLEL)
+        found = [(head.at_ms, c, head.seq) for c, head in heads.items() if head and head.at_ms >= since_ms]
+        newest = sorted(found, reverse=True)[:MAX_HEADS]
+        return {c: memberships[c].left_seq or seq for _, c, seq in newest}

@@ -19,6 +19,7 @@ from gateway.session import Session, State
 from gateway.wire import frame_bytes
 from infra.clock import Clock
 from infra.ports import HistoryStore, Route, RouteTable
+from infra.together import look_up
 from schemas.conversation import fold
 from schemas.errors import Unavailable
 from schemas.frames import Ok, Presence, PresenceSubscribe, PresenceUnsubscribe
@@ -169,18 +170,15 @@ class Watching:
 
     async def _hidden_from(self, user_id: str, others: Sequence[str]) -> set[str]:
         """Those of the others who take nothing from this user."""
-        turn = asyncio.Semaphore(_PARALLEL)
 
         async def blocks(other: str) -> bool:
             conversation_id = direct_conversation(user_id, other)
-            async with turn:
-                events = await self._history.events(conversation_id)
+            events = await self._history.events(conversation_id)
             state = fold(conversation_id, [(e.seq, e.kind, e.content) for e in events])
             return other in state.blocked_by
 
-        strangers = [other for other in others if other != user_id]
-        answers = await asyncio.gather(*map(blocks, strangers))
-        return {other for other, hides in zip(strangers, answers, strict=True) if hides}
+        answers = await look_up((other for other in others if other != user_id), blocks, _PARALLEL)
+        return {other for other, hides in answers.items() if hides}
 
 
 def _present(user_id: str, routes: Iterable[Route]) -> Presence:

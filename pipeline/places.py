@@ -8,12 +8,12 @@ same, so repeats are harmless. Reading an entry costs a seventh of reading its m
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
 from infra.ports import Bus, Outgoing, Record
+from infra.together import together
 from pipeline.dedupe import Key
 from pipeline.sequencing.place import Place
 from schemas.codec import PLACES
@@ -175,7 +175,7 @@ async def offset_before(
     end = (await bus.ends(topic)).get(partition, 0)
     count = TAIL_RECORDS
     while (before := end - count - STEP_BACK_RECORDS) > 0:
-        if all(await asyncio.gather(is_earlier(end - count), is_earlier(before))):
+        if all(await together(is_earlier(end - count), is_earlier(before))):
             return before
         count *= 4
     return 0

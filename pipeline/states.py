@@ -6,19 +6,19 @@ each runs ahead of what is stored, or behind it, by its own distance.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import structlog
 
 from infra.ports import HistoryStore
+from infra.together import look_up
 from schemas.conversation import ConversationState, parse_event
 from schemas.errors import Undecodable
 from schemas.tables import StoredEvent
 
-__all__ = ["ANY_POSITION", "ConversationStates", "by_seq", "by_source_offset", "look_up"]
+__all__ = ["ANY_POSITION", "ConversationStates", "by_seq", "by_source_offset"]
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +27,6 @@ K = TypeVar("K")
 
 ANY_POSITION: Final = 2**63
 """Later than every event: the stage runs ahead of the history."""
-_LOOKUPS: Final = 64
 _FIXED_WEIGHT: Final = 4
 """What a state weighs beside its members, in members (0.3 KiB each)."""
 
@@ -40,17 +39,6 @@ def by_seq(event: StoredEvent) -> int:
 def by_source_offset(event: StoredEvent) -> int:
     """Positions of moderation, which runs before there is a seq: offsets of im.accepted, from 1 on."""
     return event.source_offset + 1
-
-
-async def look_up(names: Iterable[K], ask: Callable[[K], Awaitable[T]]) -> dict[K, T]:
-    """What `ask` answers for each name, at most 64 questions at a time. Raises what `ask` raises."""
-    turn = asyncio.Semaphore(_LOOKUPS)
-
-    async def answer(name: K) -> tuple[K, T]:
-        async with turn:
-            return name, await ask(name)
-
-    return dict(await asyncio.gather(*(answer(name) for name in names)))
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from infra.clock import Clock
 from infra.ports import Bus, HistoryStore, Outgoing, Record
 from infra.settings import Settings
 from infra.telemetry.trace_context import Headers
+from infra.together import look_up
 from pipeline.batch import Batch
 from pipeline.dedupe import key_of
 from pipeline.moderation.ledger import Ledger
@@ -23,7 +24,7 @@ from pipeline.moderation.request import Request, read_request
 from pipeline.moderation.rights import Target
 from pipeline.moderation.rules import Verdict, judge, judge_repeat, reject
 from pipeline.outcomes import rejected_answer
-from pipeline.states import ANY_POSITION, ConversationStates, look_up
+from pipeline.states import ANY_POSITION, ConversationStates
 from pipeline.tenure import Term
 from schemas.codec import ACCEPTED, DECISION, INBOUND
 from schemas.codes import Code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 import structlog
 
 from infra.ports import Bus, HistoryStore, Record
+from infra.together import together
 from pipeline.moderation.ledger import Ledger
 from pipeline.places import entries_of, newest_before, offset_before, read_places, record_at
 from pipeline.states import ConversationStates, by_source_offset
@@ -42,7 +42,7 @@ async def recover(
     """
     ledger = Ledger(position, window_ms)
     states = ConversationStates(history, by_source_offset)
-    tail, _ = await asyncio.gather(
+    tail, _ = await together(
         _recall_accepted(bus, partition, ledger, states, position, window_ms, now_ms),
         _recall_refusals(bus, partition, ledger, position),
     )
@@ -60,7 +60,7 @@ async def _recall_accepted(
     now_ms: int,
 ) -> int:
     """Take what was accepted, from im.places and im.accepted; how many offsets of the latter."""
-    stored_until, before, ends = await asyncio.gather(
+    stored_until, before, ends = await together(
         _stored_until(bus, partition),
         offset_before(bus, ACCEPTED_TOPIC, partition, position, _source_of_accepted),
         bus.ends(ACCEPTED_TOPIC),
@@ -91,7 +91,7 @@ async def _recall_refusals(bus: Bus, partition: int, ledger: Ledger, position: i
                 if decision.verdict == "reject":
                     ledger.recall_rejection(decision, record.timestamp_ms)
 
-    before, ends = await asyncio.gather(
+    before, ends = await together(
         offset_before(bus, MODERATION, partition, position, _source_of_decision), bus.ends(MODERATION)
     )
     lately = ends.get(partition, 0) - _REFUSALS_TAIL

@@ -12,10 +12,10 @@ from prometheus_client import Counter
 from infra.clock import Clock
 from infra.ports import Bus, HistoryStore, Outgoing, Record, Route, RouteTable
 from infra.settings import Settings
+from infra.together import look_up
 from pipeline.batch import Batch
 from pipeline.receipts.audience import Audience
 from pipeline.receipts.cursors import Cursors
-from pipeline.states import look_up
 from pipeline.tenure import Term
 from schemas.codec import OUTBOUND, RECEIPT
 from schemas.errors import BadInput, ImError, Undecodable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -11,6 +10,7 @@ import structlog
 from infra.clock import Clock
 from infra.ports import Bus, HistoryStore, Outgoing, Record
 from infra.settings import Settings
+from infra.together import look_up, together
 from pipeline.batch import Batch
 from pipeline.dedupe import key_of
 from pipeline.outcomes import rejected_answer, sent_answer
@@ -40,7 +40,6 @@ _INPUT_TAIL_RECORDS = 5_000
 as far as a moderation worker can step back."""
 _CONVERSATIONS = 200_000
 _EVICT = 2_000
-_LOOKUPS = 64
 
 
 class Sequencing:
@@ -69,7 +68,7 @@ class Sequencing:
 
     async def assign(self, partition: int, position: int) -> None:
         state = SequenceAllocator(self._window_ms, max_entries=2_000_000)
-        (places, start, end), newest_input = await asyncio.gather(
+        (places, start, end), newest_input = await together(
             self._recall_window(partition, position, state), self._newest_input(partition, position)
         )
         self._inputs.resume(partition, newest_input)
@@ -108,7 +107,7 @@ class Sequencing:
         """Take what im.places says of the window before `position`, or of what persistence has not stored if
         that is older; and where in im.messages the rest begins."""
         now_ms = self._clock.now_ms()
-        newest_ms, (stored, unstored) = await asyncio.gather(
+        newest_ms, (stored, unstored) = await together(
             newest_before(self._bus, ACCEPTED_TOPIC, partition, position, now_ms), self._unstored(partition)
         )
         since_ms = newest_ms - self._window_ms
@@ -211,15 +210,9 @@ class Sequencing:
                 self._ends[record.partition] += 1
 
     async def _heads(self, conversation_ids: set[str]) -> Mapping[str, int]:
-        """Newest stored seq of each, at most 64 look-ups at a time."""
-        turn = asyncio.Semaphore(_LOOKUPS)
-
-        async def head(conversation_id: str) -> tuple[str, int]:
-            async with turn:
-                found = await self._history.head(conversation_id)
-            return conversation_id, found.seq if found is not None else 0
-
-        return dict(await asyncio.gather(*(head(c) for c in sorted(conversation_ids))))
+        """Newest stored seq of each."""
+        found = await look_up(sorted(conversation_ids), self._history.head)
+        return {c: head.seq if head is not None else 0 for c, head in found.items()}
 
 
 def _source_of_message(record: Record) -> int:

@@ -8,8 +8,9 @@ from contextlib import suppress
 import msgspec
 
 from infra.ports import HistoryStore, RouteTable
+from infra.together import look_up
 from pipeline.ops.accounts.arrival import Arrival, Said, Standing, arrival_of
-from pipeline.states import ANY_POSITION, ConversationStates, by_seq, look_up
+from pipeline.states import ANY_POSITION, ConversationStates, by_seq
 from schemas.conversation import ConversationState
 from schemas.errors import BadInput
 from schemas.ids import conversation_kind

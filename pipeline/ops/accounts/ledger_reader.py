@@ -9,10 +9,10 @@ from typing import Final
 import msgspec
 
 from infra.ports import Bus, HistoryStore, Record
+from infra.together import look_up
 from pipeline.dedupe import Key, key_of
 from pipeline.ops.accounts.ledger import Ledger, Placed, Starts
 from pipeline.places import newest_before
-from pipeline.states import look_up
 from pipeline.topology import group_of
 from schemas.codec import ACCEPTED as ACCEPTED_CODEC
 from schemas.codec import DECISION, MESSAGE

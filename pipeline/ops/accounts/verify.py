@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from infra.ports import Record
+from infra.together import look_up
 from pipeline.ops.accounts.arrival import Said
 from pipeline.ops.accounts.audit import Result, ack_grace_ms, books_of, results_of
 from pipeline.ops.accounts.contents import Uses, differences
@@ -25,7 +26,6 @@ from pipeline.ops.accounts.ledger_reader import (
     read_marks,
 )
 from pipeline.source_order import SourceOrder
-from pipeline.states import look_up
 from pipeline.topology import Doors
 from schemas.codec import ACCEPTED as ACCEPTED_CODEC
 from schemas.codec import INBOUND as INBOUND_CODEC

@@ -14,13 +14,13 @@ from typing import Final
 from infra.audit import audited
 from infra.cassandra import apply_migrations, first_row
 from infra.settings import Settings
+from infra.together import look_up
 from pipeline.ops.replay.plan import load_plan, save
 from pipeline.ops.replay.planning import everything, make_plan
 from pipeline.ops.replay.progress import Progress, load_progress
 from pipeline.ops.replay.replay import apply_plan
 from pipeline.receipts.agent import read_receipt
 from pipeline.receipts.cursors import merge
-from pipeline.states import look_up
 from pipeline.topology import Doors
 from schemas.conversation import fold
 from schemas.errors import BadInput, ImError, Undecodable

@@ -14,10 +14,10 @@ from typing import Final
 import msgspec
 
 from infra.audit import audited
+from infra.together import look_up
 from pipeline.fanout.agent import read_passing
 from pipeline.ops.rebuild.index_fold import IndexFold
 from pipeline.source_order import SourceOrder
-from pipeline.states import look_up
 from pipeline.topology import Doors
 from schemas.errors import ImError
 from schemas.topics import MESSAGES

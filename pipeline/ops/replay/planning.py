@@ -10,10 +10,10 @@ from typing import Final
 import msgspec
 
 from infra.ports import Record
+from infra.together import look_up
 from pipeline.ops.replay.patience import patiently
 from pipeline.ops.replay.plan import Counts, Plan, Range, ReplayStage
 from pipeline.persistence.rows import rows_of
-from pipeline.states import look_up
 from pipeline.topology import Doors
 from schemas.codec import MESSAGE
 from schemas.errors import BadInput, Undecodable

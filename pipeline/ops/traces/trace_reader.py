@@ -9,12 +9,12 @@ from contextlib import suppress
 from typing import Final
 
 from infra.ports import Record
+from infra.together import look_up
 from pipeline.ops.accounts.arrival import Said, Standing, arrival_of
 from pipeline.ops.accounts.audit import ack_grace_ms
 from pipeline.ops.accounts.deliveries import folded
 from pipeline.ops.traces.search import CLOCKS_MS, SCAN_RECORDS, find_all, find_made_of
 from pipeline.ops.traces.trace import Evidence, Sending
-from pipeline.states import look_up
 from pipeline.topology import Doors, group_of
 from schemas.codec import ACCEPTED as ACCEPTED_CODEC
 from schemas.codec import DECISION, INBOUND, MESSAGE, OUTBOUND, RECEIPT
