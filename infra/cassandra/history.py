@@ -10,8 +10,10 @@ from infra.cassandra.cql import CQL, named_statements
 from infra.cassandra.session import CassandraSession
 from infra.ports import Head
 from infra.settings import Settings
+from infra.together import together
 from schemas.records import Receipt
 from schemas.tables import (
+    BUCKET_SIZE,
     ChangeRow,
     Cursor,
     HistoryRow,
@@ -26,6 +28,10 @@ __all__ = ["CassandraHistory"]
 
 _AFTER_ALL: Final = 1 << 62
 """A seq that no conversation reaches."""
+_LAST_BUCKET: Final = (1 << 31) - 1
+"""The column holds no larger one."""
+_KNOWN_BUCKETS: Final = 100_000
+"""Conversations of more than one bucket whose newest is remembered: some 15 MB; then it begins anew."""
 
 
 class CassandraHistory:
@@ -38,6 +44,8 @@ class CassandraHistory:
     def __init__(self, settings: Settings) -> None:
         queries = named_statements((CQL / "queries.cql").read_text())
         self._session = CassandraSession(settings, settings.keyspace, queries)
+        self._newest: dict[str, int] = {}
+        """The newest bucket of a conversation when it was last asked for, unless it was the first one."""
 
     @property
     def requests(self) -> int:
@@ -65,7 +73,11 @@ class CassandraHistory:
     async def page(
         self, conversation_id: str, *, before_seq: int | None = None, after_seq: int | None = None, limit: int
     ) -> list[HistoryRow]:
-        """One query for the newest bucket, then one for each bucket of the page: 2, or 3 across a border."""
+        """One query for the newest bucket, and one for each bucket of the page: 2, or 3 across a border.
+
+        The first two at once, for the bucket where a page begins is nearly always known before: the one that
+        was newest the last time, or that of the seq. Where it is another, the page is read anew: 3.
+        """
         if after_seq is not None:
             return await self._page_up(conversation_id, max(after_seq, 0), limit)
         return await self._page_down(conversation_id, _AFTER_ALL if before_seq is None else before_seq, limit)
@@ -107,20 +119,39 @@ class CassandraHistory:
     async def _newest_bucket(self, conversation_id: str) -> int:
         """The last of the conversation's buckets; -1 if there is none."""
         rows = await self._session.rows("newest_bucket", conversation_id)
-        return int(rows[0][0]) if rows else -1
+        newest = int(rows[0][0]) if rows else -1
+        if newest > 0:
+            if len(self._newest) >= _KNOWN_BUCKETS:
+                self._newest.clear()
+            self._newest[conversation_id] = newest
+        return newest
 
     async def _page_down(self, conversation_id: str, before_seq: int, limit: int) -> list[HistoryRow]:
-        newest = await self._newest_bucket(conversation_id)
-        buckets = range(min(newest, bucket_of(before_seq - 1)), -1, -1)
-        return await self._walk("page_down", conversation_id, buckets, before_seq, limit)
+        last = bucket_of(before_seq - 1)
+        likely = self._newest.get(conversation_id, 0) if before_seq == _AFTER_ALL else min(last, _LAST_BUCKET)
+        newest, page = await together(
+            self._newest_bucket(conversation_id),
+            self._walk("page_down", conversation_id, [likely], before_seq, limit),
+        )
+        if min(newest, last) != likely:
+            page, likely = [], min(newest, last) + 1
+        further = range(likely - 1, -1, -1)
+        return page + await self._walk("page_down", conversation_id, further, before_seq, limit - len(page))
 
     async def _page_up(self, conversation_id: str, after_seq: int, limit: int) -> list[HistoryRow]:
-        newest = await self._newest_bucket(conversation_id)
-        buckets = range(bucket_of(after_seq + 1), newest + 1)
-        return await self._walk("page_up", conversation_id, buckets, after_seq, limit)
+        first = min(bucket_of(after_seq + 1), _LAST_BUCKET)
+        newest, page = await together(
+            self._newest_bucket(conversation_id),
+            self._walk("page_up", conversation_id, [first], after_seq, limit),
+        )
+        at_border = bool(page) and page[-1].seq == (first + 1) * BUCKET_SIZE
+        if newest < first or not (newest == first or at_border or len(page) == limit):
+            page, first = [], first - 1  # its bucket may not have been full yet
+        further = range(first + 1, newest + 1)
+        return page + await self._walk("page_up", conversation_id, further, after_seq, limit - len(page))
 
     async def _walk(
-        self, query: str, conversation_id: str, buckets: range, seq: int, limit: int
+        self, query: str, conversation_id: str, buckets: Sequence[int], seq: int, limit: int
     ) -> list[HistoryRow]:
         """Bucket after bucket until the page is full: those between the first and the last are full too."""
         page: list[HistoryRow] = []
