@@ -165,6 +165,8 @@ class Sequencing:
         def recall(records: Sequence[Record]) -> None:
             for record in records:
                 with suppress(Undecodable):  # what is no Message has no place; its readers bury it
+                    if _source_of_message(record) <= state.done_offset:
+                        continue  # most of a tail, known by im.places
                     placed = state.recall(MESSAGE.decode(record.value))
                     if placed is not None:
                         places.add(*placed, state.done_offset)
