@@ -15,19 +15,33 @@ from aiokafka.errors import (
     NotCoordinatorForGroupError,
 )
 
-from infra.kafka.clients import REQUEST_TIMEOUT_S, RETRY_PAUSE_S, connection, door, new_consumer, stop
+from infra.kafka.clients import (
+    REQUEST_TIMEOUT_S,
+    RETRY_PAUSE_S,
+    connection,
+    door,
+    new_consumer,
+    partitions_of,
+    stop,
+)
 from infra.kafka.publisher import Publisher
 from infra.partitioning import murmur2_partition
 from infra.ports import Outgoing, Record
 from infra.settings import Settings
+from infra.together import together
 from schemas.errors import Unavailable
+from schemas.topics import MAX_RECORD_BYTES
 
 __all__ = ["KafkaBus", "KafkaSubscription"]
 
 _READ_RECORDS: Final = 5_000
-_READERS: Final = 6
-"""At once, and kept for the next `read_range`: a worker that joins recovers all its partitions side by side,
-each with a dozen short questions one after the other."""
+_READ_BYTES: Final = 4 * MAX_RECORD_BYTES
+"""Of one fetch, at most; fewer when few records are wanted, of which none is expected to be larger than
+`_RECORD_BYTES`. One that is comes all the same, alone."""
+_RECORD_BYTES: Final = 16 * 1024
+_READERS: Final = 12
+"""At once, and kept for the next `read_range`: a worker that joins recovers all its partitions in all its
+stages side by side, each with a dozen short questions, up to three of them at a time."""
 _COORDINATOR_AWAY: Final = (
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
@@ -36,11 +50,15 @@ _COORDINATOR_AWAY: Final = (
 
 
 class KafkaBus:
-    """What it publishes keeps the promises of `Publisher`; what it reads moves nobody's offsets."""
+    """What it publishes keeps the promises of `Publisher`; what it reads moves nobody's offsets.
 
-    def __init__(self, settings: Settings, client_id: str = "skein") -> None:
+    `readers`: so many are connected from the start, for who will read much in a hurry.
+    """
+
+    def __init__(self, settings: Settings, client_id: str = "skein", readers: int = 0) -> None:
         self._settings = settings
         self._client_id = client_id
+        self._ready_readers = readers
         self._publisher = Publisher(settings, client_id)
         self._reader: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
@@ -54,13 +72,16 @@ class KafkaBus:
             self._reader = await new_consumer(self._settings, self._client_id)
             self._admin = AIOKafkaAdminClient(**connection(self._settings))
             await self._admin.start()
+            await together(*(self._add_reader() for _ in range(self._ready_readers)))
+
+    async def _add_reader(self) -> None:
+        self._idle.append(await new_consumer(self._settings, self._client_id))
 
     async def shutdown(self) -> None:
         """Send what was taken, within a bound, then disconnect."""
         await self._publisher.shutdown()
-        for reader in (*self._idle, self._reader):
-            if reader is not None:
-                await stop(reader)
+        readers = (*self._idle, *([self._reader] if self._reader is not None else []))
+        await together(*map(stop, readers))
         self._idle.clear()
         if self._admin is not None:
             await self._admin.close()
@@ -93,8 +114,8 @@ class KafkaBus:
     async def _span(self, topic: str, partition: int) -> tuple[TopicPartition, int, int]:
         """A partition, the first offset it has and the one behind its last."""
         place = TopicPartition(topic, partition)
-        await self._places(topic)  # aiokafka would wait ten seconds for a topic that is not there
-        firsts, ends = await asyncio.gather(
+        await self._places(topic)
+        firsts, ends = await together(
             self._query.beginning_offsets([place]), self._query.end_offsets([place])
         )
         return place, firsts[place], ends[place]
@@ -128,7 +149,7 @@ class KafkaBus:
     async def offsets_at(self, topic: str, partition: int, time_ms: int) -> int:
         place = TopicPartition(topic, partition)
         async with door(f"look up times in {topic}[{partition}]"):
-            await self._places(topic)  # aiokafka would wait ten seconds for a topic that is not there
+            await self._places(topic)
             found = (await self._query.offsets_for_times({place: time_ms}))[place]
             if found is not None:
                 return int(found.offset)
@@ -148,9 +169,7 @@ class KafkaBus:
 
     async def _places(self, topic: str) -> list[TopicPartition]:
         """Every partition of a topic. Raises `Unavailable` if there is no such topic."""
-        partitions = self._query.partitions_for_topic(topic)
-        if not partitions:
-            partitions = (await self._query._client.fetch_all_metadata()).partitions_for_topic(topic)
+        partitions = await partitions_of(self._query, topic)
         if not partitions:
             raise Unavailable(f"there is no topic {topic}")
         return [TopicPartition(topic, partition) for partition in partitions]
@@ -220,6 +239,7 @@ async def _runs(
 
     Nothing comes between assigning and seeking: the driver would fetch the beginning of the log meanwhile.
     """
+    consumer._fetcher._max_partition_fetch_bytes = min(_READ_BYTES, (until - position) * _RECORD_BYTES)
     consumer.assign([place])
     consumer.seek(place, position)
     while position < until:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from infra.engine_tls import engine_tls
 from infra.kafka.reconnecting import reconnect_calmly
@@ -26,6 +26,7 @@ __all__ = [
     "door",
     "new_consumer",
     "new_producer",
+    "partitions_of",
     "stop",
 ]
 
@@ -79,7 +80,6 @@ async def new_consumer(settings: Settings, client_id: str) -> AIOKafkaConsumer:
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=4 * MAX_RECORD_BYTES,
-        retry_backoff_ms=20,  # the first read of each topic waits this long for its leader; 100 by itself
         request_timeout_ms=int(REQUEST_TIMEOUT_S * 1000),
     )
     await _start(consumer)
@@ -88,10 +88,13 @@ async def new_consumer(settings: Settings, client_id: str) -> AIOKafkaConsumer:
 
 async def _start(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     """Start a client, or leave nothing of it behind."""
-    reconnect_calmly(_network(client))
+    network = _network(client)
+    reconnect_calmly(network)
+    _know_all_topics(network)
     try:
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
             await client.start()
+            await network.force_metadata_update()
     except BaseException:
         await stop(client)
         raise
@@ -113,6 +116,29 @@ async def stop(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     with suppress(TimeoutError, OSError):  # whatever it did not come to, its connections are closed
         async with asyncio.timeout(_STOP_TIMEOUT_S):
             await _network(client).close()
+
+
+async def partitions_of(client: AIOKafkaProducer | AIOKafkaConsumer, topic: str) -> set[int]:
+    """Its partitions, none if there is no such topic; a topic that is new to the client is asked for.
+
+    The driver itself would wait for it, ten seconds long. Raises `KafkaError` if no broker answers.
+    """
+    network = _network(client)
+    if not network.cluster.partitions_for_topic(topic):
+        await network._maybe_wait_metadata()  # what is on its way may have been asked before there was one
+        if not await network.force_metadata_update():
+            raise KafkaConnectionError("no broker says which topics there are")
+    return network.cluster.partitions_for_topic(topic) or set()
+
+
+def _know_all_topics(network: AIOKafkaClient) -> None:
+    """Have a client learn where all topics are at once, and keep it.
+
+    By itself it asks for each topic when it is first named, which takes a round trip, and then forgets those
+    that it was not told of: a reader at each assignment, of which a worker that recovers has a dozen; and a
+    producer's batch for a topic that was forgotten loses its leader and waits until it expires.
+    """
+    network.add_topic = network.set_topics = lambda _: None
 
 
 def _network(client: AIOKafkaProducer | AIOKafkaConsumer) -> AIOKafkaClient:

@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from prometheus_client import Counter, Gauge
 
-from infra.kafka.clients import REQUEST_TIMEOUT_S, RETRY_PAUSE_S, new_producer, stop
+from infra.kafka.clients import REQUEST_TIMEOUT_S, RETRY_PAUSE_S, new_producer, partitions_of, stop
 from infra.ports import Outgoing
 from infra.settings import Settings
 from schemas.errors import BadInput, OutcomeUnknown, Unavailable
@@ -173,7 +173,7 @@ class Publisher:
             count = _fill(batch, lane.queue)
             try:
                 async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                    if not await _track(producer, lane.topic):
+                    if not await partitions_of(producer, lane.topic):
                         # Only a gateway's topic can be missing: all others were checked at start.
                         log.error("publish.no_such_topic", topic=lane.topic, dropped=count)
                         return count
@@ -204,21 +204,6 @@ class Publisher:
                 return
             self._producer = fresh
         await stop(failed)
-
-
-async def _track(producer: AIOKafkaProducer, topic: str) -> bool:
-    """Make the producer keep the topic's leaders in mind; whether there is such a topic.
-
-    aiokafka knows all topics at first, but asks only for those it was told of once there is one. A batch
-    for any other topic that is under way then loses its leader and waits until it expires.
-    """
-    client = producer.client
-    if topic in client._topics:
-        return True
-    if topic not in (await client.fetch_all_metadata()).topics():
-        return False
-    await client.add_topic(topic)
-    return True
 
 
 def _fill(batch: BatchBuilder, parcels: Iterable[_Parcel]) -> int:

@@ -88,26 +88,68 @@ async def test_kafka(check: bus.Check, kafka_bus: KafkaBus, own_topic: str) -> N
     await check(kafka_bus, own_topic)
 
 
-async def test_a_read_fetches_nothing_before_its_start(
+async def test_a_read_fetches_nothing_before_its_start_and_little_for_one_record(
     kafka_bus: KafkaBus, own_topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that recovers asks for single records near the end of long logs: the driver would fetch from
-    their beginning if it were told late where to read."""
+    their beginning if it were told late where to read, and megabytes behind each of them."""
     await kafka_bus.publish([Outgoing(own_topic, 0, b"value") for _ in range(20)])
     end = (await kafka_bus.ends(own_topic))[0]
-    fetched: list[int] = []
+    fetched: list[tuple[int, int, int]] = []
     send = AIOKafkaClient.send
 
     async def noting(client: AIOKafkaClient, node: int, request: Any, **how: Any) -> Any:
         if isinstance(request, FetchRequest):
-            fetched.extend(place[1] for _, places in request.topics for place in places)
+            fetched.extend(place for _, places in request.topics for place in places)
         return await send(client, node, request, **how)
 
     monkeypatch.setattr(AIOKafkaClient, "send", noting)
     for start in (end - 5, end - 9, end - 2):
         await kafka_bus.read_range(own_topic, 0, start, start + 1, lambda _: None)
     assert fetched
-    assert min(fetched) == end - 9
+    assert min(offset for _, offset, _ in fetched) == end - 9
+    assert max(most_bytes for _, _, most_bytes in fetched) <= 16_384
+
+
+async def test_a_record_that_is_larger_than_expected_is_read_all_the_same(
+    kafka_bus: KafkaBus, own_topic: str
+) -> None:
+    """The bound of a fetch is one of convenience."""
+    await kafka_bus.publish([Outgoing(own_topic, 0, bytes(500_000))])
+    end = (await kafka_bus.ends(own_topic))[0]
+    found: list[Record] = []
+    await kafka_bus.read_range(own_topic, 0, end - 1, end, found.extend)
+    assert [len(record.value or b"") for record in found] == [500_000]
+
+
+async def test_a_reader_keeps_knowing_where_topics_are(
+    kafka_bus: KafkaBus, own_topic: str, engines: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver would ask anew at each change of topics, and forget the others."""
+    like = next(topic for topic in TOPICS if topic.name == ACCEPTED)
+    other = replace(like, name=f"im.checks.{new_name()}")
+    await ensure_topics(engines, [other])
+    topics = [own_topic, other.name]
+    await kafka_bus.publish([Outgoing(topic, 0, b"value") for topic in topics])
+    found: list[Record] = []
+
+    async def read_both() -> None:
+        for topic in topics:
+            await kafka_bus.read_range(topic, 0, 0, None, found.extend)
+
+    await read_both()
+    asked = 0
+    ask = AIOKafkaClient._metadata_update
+
+    async def noting(*about: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await ask(*about)
+
+    monkeypatch.setattr(AIOKafkaClient, "_metadata_update", noting)
+    await read_both()
+    assert {record.topic for record in found} == set(topics)
+    assert not asked
 
 
 async def test_a_record_for_a_gateway_keeps_the_time_that_it_is_given(
