@@ -13,7 +13,7 @@ agent was cancelled. A worker that was told to end committed such a chunk: eight
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from inspect import isawaitable
@@ -215,6 +215,13 @@ class BatchConsumer(driver.Consumer):
             if chunk.records:
                 self._handled[TP(chunk.records[0].topic, chunk.partition)] = chunk.end
 
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Join the group, once that is allowed: all else that an app must do to start is done by then."""
+        transport = cast(BatchTransport, self.transport)
+        transport.loaded.set()
+        await transport.may_join.wait()
+        await super().subscribe(topics)
+
     async def perform_seek(self) -> None:
         """It is known now where each partition goes on."""
         await super().perform_seek()
@@ -258,3 +265,10 @@ class BatchTransport(driver.Transport):
     """Set by whoever makes the app."""
     replaced: bool = False
     """Whether a process of the same name takes the place of this one in its group."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.loaded = asyncio.Event()
+        """Set when the app waits for nothing but to join its group."""
+        self.may_join = asyncio.Event()
+        """Set by whoever starts the app."""

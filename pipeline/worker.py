@@ -22,6 +22,7 @@ from infra.redis import RedisRouteTable
 from infra.settings import Settings
 from infra.telemetry.loop_lag import watch_loop
 from infra.telemetry.start import start_tracing
+from infra.together import together
 from pipeline.app import create_app
 from pipeline.dead_letter_limit import DeadLetterLimit
 from pipeline.progress import Progress
@@ -66,7 +67,7 @@ class Worker:
         self._watching: list[asyncio.Task[None]] = []
 
     async def startup(self) -> None:
-        """Open the doors, make the stages, join the groups.
+        """Open the doors, make the stages, join the groups; a standby joins them when it is released.
 
         Raises `Unavailable` naming the engine that is away.
         """
@@ -80,12 +81,20 @@ class Worker:
             runner = StageRunner(stage, self._bus, self._clock, Progress(), limit, tenure, self._tracing)
             app = create_app(spec.name, spec.reads, self._settings, runner.run_partition, tenure)
             self._running.append(_Running(spec, runner, app))
-        await released()
         self._watching.append(asyncio.create_task(self._oversee()))
-        await asyncio.gather(*(running.app.start() for running in self._running))
+        await together(self._release(), *(running.app.start() for running in self._running))
         self._watching.append(asyncio.create_task(watch_loop()))
         await self._serve_probes()
         log.info("worker.ready", stages=[spec.name for spec in self._specs])
+
+    async def _release(self) -> None:
+        """Let the apps join their groups, when nothing but that is left and this process may begin."""
+        transports = [cast(BatchTransport, running.app.transport) for running in self._running]
+        for transport in transports:
+            await transport.loaded.wait()
+        await released()
+        for transport in transports:
+            transport.may_join.set()
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Report progress until told to stop. A stage that has stalled ends the process."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +18,7 @@ from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGrou
 
 from infra.clock import ManualClock
 from pipeline.tenure import Tenure
-from pipeline.transport import LoopConsumer, ask_coordinator
+from pipeline.transport import BatchConsumer, LoopConsumer, ask_coordinator
 from schemas.errors import Fenced
 
 SYNC, LATER = (SyncGroupRequest("g", generation, "m", "i", []) for generation in (1, 3))
@@ -73,3 +74,22 @@ def test_what_the_driver_gave_up_for_is_seen_though_nobody_reads() -> None:
     assert consumer.gave_up is None
     coordinator._pending_exception = error = KafkaError("unexpected")
     assert consumer.gave_up is error
+
+
+async def test_an_app_joins_its_group_when_it_may_and_says_when_nothing_else_is_left() -> None:
+    """A standby has done everything else by then."""
+    joined: list[set[str]] = []
+
+    async def subscribe(topics: set[str]) -> None:
+        joined.append(topics)
+
+    consumer: Any = object.__new__(BatchConsumer)
+    consumer.transport = SimpleNamespace(loaded=asyncio.Event(), may_join=asyncio.Event())
+    consumer._thread = SimpleNamespace(subscribe=subscribe)
+    joining = asyncio.create_task(consumer.subscribe({"im.inbound"}))
+    await consumer.transport.loaded.wait()
+    assert not joined
+    consumer.transport.may_join.set()
+    await joining
+    await consumer.subscribe({"im.inbound", "im.accepted"})
+    assert joined == [{"im.inbound"}, {"im.inbound", "im.accepted"}]
