@@ -93,9 +93,10 @@ class Sequencing:
 
         def take(records: Sequence[Record]) -> None:
             nonlocal newest
-            for record in records:
+            for record in reversed(records):  # they rise but for repeats: few need to be read in full
                 with suppress(Undecodable):
-                    newest = max(newest, ACCEPTED.split(record.value)[0]["source_offset"])
+                    if ACCEPTED.numbers(record.value)["source_offset"] > newest:
+                        newest = ACCEPTED.split(record.value)[0]["source_offset"]
 
         start = max(0, position - _INPUT_TAIL_RECORDS)
         await self._bus.read_range(ACCEPTED_TOPIC, partition, start, position, take)
