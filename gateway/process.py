@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-from typing import Final
 
 from gateway.server import GatewayServer
 from infra.cassandra import CassandraHistory
@@ -18,9 +16,6 @@ from infra.telemetry.start import start_tracing
 from schemas.topics import outbound_topic
 
 __all__ = ["GatewayProcess"]
-
-_GC_THRESHOLD: Final = (50_000, 20, 50)
-"""Sessions live long: looking at 10,000 of them again and again would cost more than it frees."""
 
 
 class GatewayProcess:
@@ -43,9 +38,6 @@ class GatewayProcess:
         await asyncio.gather(self._bus.startup(), self._routes.startup(), self._history.startup())
         await released()
         await self._gateway.startup()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GC_THRESHOLD)
 
     async def serve(self, stop: asyncio.Event) -> None:
         await self._gateway.serve(stop)

@@ -61,9 +61,9 @@ async def _run(make: Callable[[], Service]) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(HAND_OVER, hand_over)
     service = make()
+    _calm_collector()
     try:
         await service.startup()
-        _calm_collector()
         await service.serve(stop)
         await service.drain(replaced=handing_over.is_set())
     finally:
@@ -71,10 +71,11 @@ async def _run(make: Callable[[], Service]) -> None:
 
 
 def _calm_collector() -> None:
-    """Look for reference cycles seldom, and never again through what startup made.
+    """Look for reference cycles seldom, and never again through what is loaded.
 
-    Records are freed by their counts; with the usual thresholds a worker that remembers a dedupe
-    window spends its time walking through it.
+    Records are freed by their counts; with the usual thresholds a worker that remembers a dedupe window, or a
+    gateway of 10,000 sessions, spends its time walking through them. Before startup: the walk takes 70 ms,
+    and who has started takes over from another at once.
     """
     gc.collect()
     gc.freeze()
