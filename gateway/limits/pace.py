@@ -52,6 +52,8 @@ class Pace:
         self._held_back = False
         self._windows: deque[tuple[float, int, int, int]] = deque(maxlen=_MEMORY)
         """Of each: how long it was, how many ended, how many asked, how many went on."""
+        self._asked_before = self._passed_before = 0
+        """In all of these windows: a refusal, of which there are many, must cost little."""
         self._standing = 0
         self._calm_since = now
         self._observed_at = now
@@ -90,6 +92,8 @@ class Pace:
         self._windows.append((now - self._observed_at, self._ended, self._asked, self._passed))
         self._observed_at = now
         self._least_ms, self._ended, self._asked, self._passed = None, 0, 0, 0
+        self._asked_before = sum(window[2] for window in self._windows)
+        self._passed_before = sum(window[3] for window in self._windows)
         if self._held_back:
             self._calm_since = now
         self._held_back = False
@@ -113,8 +117,7 @@ class Pace:
 
     def _hold_back(self) -> int:
         self._held_back = True
-        asked = self._asked + sum(window[2] for window in self._windows)
-        passed = self._passed + sum(window[3] for window in self._windows)
+        asked, passed = self._asked + self._asked_before, self._passed + self._passed_before
         return max(_MIN_WAIT_MS, min(_MAX_WAIT_MS, 1000 * asked // max(1, passed)))
 
     def _slow_down(self, expected_ms: float, now: float) -> None:
@@ -132,7 +135,7 @@ class Pace:
 
     def _rest(self, now: float) -> None:
         """Nothing ended: an outage if anything was asked for, otherwise nobody is there to be paced."""
-        if now - self._calm_since > _CALM_S and not any(window[2] for window in self._windows):
+        if now - self._calm_since > _CALM_S and not self._asked_before:
             self._bucket = None
             self._standing = 0
             self.delay_ms = 0.0
@@ -148,7 +151,7 @@ class Pace:
     def _grown_ms(self) -> float:
         """How long what was let in during the last second, and has not ended, will take: a queue that
         grows fast is seen before its first message has come through it."""
-        passed = sum(window[3] for window in self._windows)
+        passed = self._passed_before
         ended = sum(window[1] for window in self._windows)
         carried_per_s = self._carried_per_s
         return 1000 * (passed - ended) / carried_per_s if carried_per_s > 0 else 0.0
