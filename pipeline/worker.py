@@ -40,8 +40,6 @@ log = structlog.get_logger(__name__)
 _REPORT_INTERVAL_S = 1.0
 _OVERSEE_INTERVAL_S = 0.2
 _STOP_TIMEOUT_S = 10.0
-_READERS = 6
-"""A partition that comes waits for nothing but its questions to the log."""
 
 
 @dataclass(slots=True)
@@ -58,7 +56,7 @@ class Worker:
         self._settings = settings
         self._specs = specs
         self._clock = SystemClock()
-        self._bus = KafkaBus(settings, client_id=settings.worker_id, readers=_READERS)
+        self._bus = KafkaBus(settings, client_id=settings.worker_id)
         self._routes = RedisRouteTable(settings, self._clock)
         self._history = CassandraHistory(settings)
         self._tracing = start_tracing(settings, "im-worker", settings.worker_id)

@@ -39,9 +39,9 @@ _READ_BYTES: Final = 4 * MAX_RECORD_BYTES
 """Of one fetch, at most; fewer when few records are wanted, of which none is expected to be larger than
 `_RECORD_BYTES`. One that is comes all the same, alone."""
 _RECORD_BYTES: Final = 16 * 1024
-_READERS: Final = 12
-"""At once, and kept for the next `read_range`: a worker that joins recovers all its partitions in all its
-stages side by side, each with a dozen short questions, up to three of them at a time."""
+_READERS: Final = 6
+"""At once, and kept for the next `read_range`: a worker that joins recovers all its partitions side by side,
+each with a dozen short questions, up to three of them at a time."""
 _COORDINATOR_AWAY: Final = (
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
@@ -50,15 +50,11 @@ _COORDINATOR_AWAY: Final = (
 
 
 class KafkaBus:
-    """What it publishes keeps the promises of `Publisher`; what it reads moves nobody's offsets.
+    """What it publishes keeps the promises of `Publisher`; what it reads moves nobody's offsets."""
 
-    `readers`: so many are connected from the start, for who will read much in a hurry.
-    """
-
-    def __init__(self, settings: Settings, client_id: str = "skein", readers: int = 0) -> None:
+    def __init__(self, settings: Settings, client_id: str = "skein") -> None:
         self._settings = settings
         self._client_id = client_id
-        self._ready_readers = readers
         self._publisher = Publisher(settings, client_id)
         self._reader: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
@@ -72,16 +68,11 @@ class KafkaBus:
             self._reader = await new_consumer(self._settings, self._client_id)
             self._admin = AIOKafkaAdminClient(**connection(self._settings))
             await self._admin.start()
-            await together(*(self._add_reader() for _ in range(self._ready_readers)))
-
-    async def _add_reader(self) -> None:
-        self._idle.append(await new_consumer(self._settings, self._client_id))
 
     async def shutdown(self) -> None:
         """Send what was taken, within a bound, then disconnect."""
         await self._publisher.shutdown()
-        readers = (*self._idle, *([self._reader] if self._reader is not None else []))
-        await together(*map(stop, readers))
+        await together(*(stop(reader) for reader in (*self._idle, self._reader) if reader is not None))
         self._idle.clear()
         if self._admin is not None:
             await self._admin.close()
