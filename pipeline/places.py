@@ -31,7 +31,7 @@ TAIL_RECORDS = 2_048
 """How far back the first look for a source offset goes; each further one goes four times as far."""
 STEP_BACK_RECORDS = 5_000
 """A worker that was replaced, and does not know it yet, writes again what others have written since: at most
-this many records together, several chunks."""
+this many records together, several chunks. Who restarts looks as far back for the newest source offset."""
 
 
 class PlacesWriter:

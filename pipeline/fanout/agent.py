@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 import msgspec
 
@@ -12,6 +11,7 @@ from infra.ports import Bus, HistoryStore, Outgoing, Record, RouteTable
 from infra.settings import Settings
 from pipeline.batch import Batch
 from pipeline.fanout.plan import FanoutPlan, address_large, address_small, index_entries, plan_fanout
+from pipeline.places import STEP_BACK_RECORDS
 from pipeline.source_order import SourceOrder
 from pipeline.states import ConversationStates, by_seq
 from pipeline.topology import group_of
@@ -40,11 +40,6 @@ class Passing(msgspec.Struct, frozen=True, gc=False):
         """As the history will hold it."""
         routing = self.routing
         return StoredEvent(routing.seq, routing.source_offset, routing.kind, self.content)
-
-
-_INPUT_TAIL_RECORDS: Final = 5_000
-"""How far back a restarted worker looks for the newest offset of im.accepted: what a sequencing worker that
-woke up late repeats beyond it would be taken for new, and shown to who has joined since."""
 
 
 @dataclass(slots=True)
@@ -90,7 +85,8 @@ class Fanout:
                     if passing.event is not None:
                         here.states.recall(passing.conversation_id, passing.stored_event)
 
-        start = max(0, min(stored, position - _INPUT_TAIL_RECORDS))
+        # What a sequencing worker that woke up late repeats beyond would be shown to who has joined since.
+        start = max(0, min(stored, position - STEP_BACK_RECORDS))
         await self._bus.read_range(MESSAGES, partition, start, position, recall)
         here.order.resume(partition, newest_input)
         self._partitions[partition] = here

@@ -15,6 +15,7 @@ from pipeline.batch import Batch
 from pipeline.dedupe import key_of
 from pipeline.outcomes import rejected_answer, sent_answer
 from pipeline.places import (
+    STEP_BACK_RECORDS,
     PlacesWriter,
     entries_of,
     newest_before,
@@ -35,9 +36,6 @@ __all__ = ["Sequencing"]
 
 log = structlog.get_logger(__name__)
 
-_INPUT_TAIL_RECORDS = 5_000
-"""How far back a restarted worker looks for the newest im.inbound offset: several chunks, which is
-as far as a moderation worker can step back."""
 _CONVERSATIONS = 200_000
 _EVICT = 2_000
 
@@ -98,7 +96,7 @@ class Sequencing:
                     if ACCEPTED.numbers(record.value)["source_offset"] > newest:
                         newest = ACCEPTED.split(record.value)[0]["source_offset"]
 
-        start = max(0, position - _INPUT_TAIL_RECORDS)
+        start = max(0, position - STEP_BACK_RECORDS)
         await self._bus.read_range(ACCEPTED_TOPIC, partition, start, position, take)
         return newest
 
