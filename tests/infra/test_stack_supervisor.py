@@ -110,24 +110,6 @@ async def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
             supervisor.kill("kid")
 
 
-async def test_together_raises_the_first_failure_alone() -> None:
-    """The others are stopped, and no group of errors is shown to a person."""
-    stopped = asyncio.Event()
-
-    async def wait() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            stopped.set()
-
-    async def fail() -> None:
-        raise Unavailable("the first")
-
-    with pytest.raises(Unavailable, match="the first"):
-        await together(wait(), fail())
-    assert stopped.is_set()
-
-
 WAITS = (
     f"import os, sys, time; os.environ.get('{STANDBY}') and (os.write(0, b'here'), sys.stdin.readline()); "
     "time.sleep(600)"

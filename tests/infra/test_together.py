@@ -25,6 +25,7 @@ async def test_the_answers_stand_in_the_order_of_the_work_not_of_their_coming() 
 
 
 async def test_the_first_that_fails_stops_the_others_and_its_error_comes_out_alone() -> None:
+    """No group of errors is shown to a person, and who asked does not count as cancelled."""
     stopped = asyncio.Event()
 
     async def waits() -> None:
