@@ -77,7 +77,9 @@ class Host(Protocol):
 
     def welcome(self, session: Session, connection: Connection) -> bool: ...
 
-    def frame(self, session: Session, data: bytes, text: bool) -> None: ...
+    def frames(self, session: Session, messages: Sequence[tuple[bytes, bool]]) -> None:
+        """Handle messages of the client, each with whether it came as text."""
+        ...
 
     def heard(self, session: Session, frames: int) -> None:
         """The socket brought something: so many frames, or a part of one."""
@@ -305,10 +307,7 @@ class Connection(asyncio.Protocol):
         session = self._session
         if session is not None:
             self._host.heard(session, max(1, len(messages) + reader.odd))
-        for message, text in messages:
-            if session is None or session.closing is not None:
-                break
-            self._host.frame(session, message, text)
+            self._host.frames(session, messages)
         if parser.writes:
             transport.write(b"".join(parser.data_to_send()))
             if parser.eof_sent:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, cast
 
 import structlog
@@ -28,6 +28,7 @@ from schemas.frames import (
     Ack,
     ChannelJoin,
     ChannelLeave,
+    ClientFrame,
     ConversationBlock,
     ConversationMute,
     Edit,
@@ -123,16 +124,26 @@ class Desk:
             PresenceUnsubscribe: self._store(services.watching.unsubscribe),
         }
 
-    def frame(self, session: Session, data: bytes, text: bool) -> None:
-        """Handle one frame of a client."""
+    def frames(self, session: Session, messages: Sequence[tuple[bytes, bool]]) -> None:
+        """Handle frames of a client, each with whether it came as text; none after the one that ends it."""
+        self._metrics.frames_in.inc(len(messages))
+        for data, text in messages:
+            if session.closing is not None:
+                break
+            self._frame(session, data, text)
+
+    def _frame(self, session: Session, data: bytes, text: bool) -> None:
         now = self._clock.monotonic()
-        self._metrics.frames_in.inc()
         try:
             frame = session.receive(data, text, now)
-            self._handlers[type(frame)](session, frame)
         except Refused as refused:
             self._metrics.refuse(refused.code)
             session.refuse(refused, data, now)
+            return
+        try:
+            self._handlers[type(frame)](session, frame)
+        except Refused as refused:
+            self._refuse(session, refused, frame)
 
     async def drain(self, timeout_s: float) -> None:
         """Let the running answers finish, within the bound."""
@@ -209,9 +220,9 @@ class Desk:
             session.running -= 1
             self._told()
 
-    def _refuse(self, session: Session, refused: Refused, frame: Any) -> None:
+    def _refuse(self, session: Session, refused: Refused, frame: ClientFrame) -> None:
         self._metrics.refuse(refused.code)
-        session.refuse_request(refused, getattr(frame, "id", None), self._clock.monotonic())
+        session.refuse_frame(refused, frame, self._clock.monotonic())
 
     async def _sync(self, session: Session, frame: Sync) -> ServerFrame:
         return await self._services.sync.page(session.user_id, frame, session.progress, session.codec.text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -257,8 +257,8 @@ class GatewayServer:
     def welcome(self, session: Session, connection: Connection) -> bool:
         return self.parts.welcome(session, connection)
 
-    def frame(self, session: Session, data: bytes, text: bool) -> None:
-        self.parts.desk.frame(session, data, text)
+    def frames(self, session: Session, messages: Sequence[tuple[bytes, bool]]) -> None:
+        self.parts.desk.frames(session, messages)
 
     def heard(self, session: Session, frames: int) -> None:
         session.hear(frames, self._clock.monotonic())

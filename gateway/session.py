@@ -7,13 +7,14 @@ OPENING ─welcome→ OPEN ─cut→ CUT ─welcome→ OPEN (resumed)
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from gateway.ack_window import AckWindow
 from gateway.answers import refused_frame, sent_frame
 from gateway.auth import LEEWAY_MS, Principal
 from gateway.outbox import Outbox
 from gateway.progress import Progress
+from gateway.requests import Said
 from gateway.session_rules import SessionRules
 from gateway.throttle import PATIENCE, UNLIMITED, TokenBucket
 from gateway.waiting import Waiting
@@ -29,7 +30,6 @@ from schemas.frames import (
     React,
     Recall,
     Rejected,
-    RequestId,
     Send,
     Sent,
     ServerFrame,
@@ -41,7 +41,8 @@ from schemas.records import Message
 __all__ = ["TRANSITIONS", "Link", "Session", "State"]
 
 _OFFENCES: Final = frozenset({Code.BAD_FRAME, Code.FRAME_TOO_LARGE, Code.UNKNOWN_TYPE})
-_SAID_TYPES: Final = frozenset(str(f.__struct_config__.tag) for f in (Send, Recall, Edit, React))
+_SAID: Final = frozenset({Send, Recall, Edit, React})
+_SAID_TYPES: Final = frozenset(str(f.__struct_config__.tag) for f in _SAID)
 _FULL_MS: Final = 500
 _RESUMABLE: Final = frozenset({CloseCode.HEARTBEAT_LOST, CloseCode.DRAIN})
 
@@ -195,7 +196,7 @@ class Session:
         return self.window.ack(n)
 
     def refuse(self, refused: Refused, data: bytes, now: float) -> None:
-        """Answer a frame that is not handled; who offends repeatedly is closed with 4503."""
+        """Answer a frame that could not be read; who offends repeatedly is closed with 4503."""
         re, client_msg_id, conversation_id = peek_frame(self.codec, data)
         if client_msg_id is not None and self.codec.peek(data).type in _SAID_TYPES:
             self.send(refused_frame(client_msg_id, conversation_id or "", refused, re))
@@ -203,9 +204,13 @@ class Session:
             self.send(Error.of(refused, re))
         self._offend(refused, now)
 
-    def refuse_request(self, refused: Refused, re: RequestId | None, now: float) -> None:
-        """Answer a request that was understood and is not fulfilled."""
-        self.send(Error.of(refused, re))
+    def refuse_frame(self, refused: Refused, frame: ClientFrame, now: float) -> None:
+        """Answer a frame that was understood and is not fulfilled; offences as in `refuse`."""
+        if type(frame) in _SAID:
+            said = cast(Said, frame)
+            self.send(refused_frame(said.client_msg_id, said.conversation_id, refused, said.id))
+        else:
+            self.send(Error.of(refused, getattr(frame, "id", None)))
         self._offend(refused, now)
 
     def _offend(self, refused: Refused, now: float) -> None:

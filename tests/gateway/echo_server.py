@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from websockets.http11 import Request
@@ -68,8 +68,9 @@ class EchoHost:
         session.link = connection
         return True
 
-    def frame(self, session: Session, data: bytes, text: bool) -> None:
-        session.outbox.put(frame_header(text, len(data)) + data)
+    def frames(self, session: Session, messages: Sequence[tuple[bytes, bool]]) -> None:
+        for data, text in messages:
+            session.outbox.put(frame_header(text, len(data)) + data)
         self._touched.append(session)
 
     def heard(self, session: Session, frames: int) -> None: ...

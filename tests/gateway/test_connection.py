@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -228,14 +229,14 @@ async def test_a_fault_of_ours_ends_one_connection_only(world: World) -> None:
     """Counted, logged, and closed with 1011."""
     alice, bob = await world.enter("alice"), await world.enter("bob")
 
-    handle = world.gateway.frame
+    handle = world.gateway.frames
 
-    def fail(session: Session, data: bytes, text: bool) -> None:
+    def fail(session: Session, messages: Sequence[tuple[bytes, bool]]) -> None:
         if session.user_id == "alice":
             raise RuntimeError("planted")
-        handle(session, data, text)
+        handle(session, messages)
 
-    world.gateway.frame = fail  # type: ignore[method-assign]
+    world.gateway.frames = fail  # type: ignore[method-assign]
     await alice.tell(type="ping")
     assert await alice.closed() == 1011
     await bob.tell(type="ping")

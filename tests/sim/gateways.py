@@ -154,7 +154,7 @@ class Socket:
             return
         if self.world.traced:
             self.world.tell(f"{self.device.device_id} → {self.gateway.gateway_id} {data.decode()}")
-        self.gateway.parts.desk.frame(session, data, True)
+        self.gateway.parts.desk.frames(session, [(data, True)])
         self.gateway.parts.flush()
 
     def _arrived_down(self, data: bytes) -> None:
