@@ -20,6 +20,7 @@ from websockets.typing import Subprotocol
 
 from gateway.frame_reader import FrameReader
 from gateway.handshake import WEBSOCKET_PATH, Opening
+from gateway.intake import Intake
 from gateway.session import Session
 from schemas.codes import CloseCode, Code
 from schemas.errors import Refused
@@ -44,6 +45,8 @@ class Host(Protocol):
     max_frame_bytes: int
     outbox_bytes: int
     max_fragments: int
+    intake: Intake
+    """Gives each connection its turn to have `take_in` called with what it brought."""
 
     def enter(self, ip: str) -> bool:
         """A socket is there from this ip. False: there are too many, it may not stay."""
@@ -136,7 +139,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             if self._reader is not None:
-                self._feed(self._reader, data)
+                self._host.intake.bring(self, data)
             elif self._head is not None:
                 self._sniff(self._head + data)
         except Exception as error:
@@ -144,6 +147,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self._host.unwatch(self)
+        self._host.intake.forget(self)
         self._uncount()
         session, self._session = self._session, None
         ws = self._parser
@@ -298,6 +302,24 @@ class Connection(asyncio.Protocol):
         transport.close()
 
     # Frames
+
+    def take_in(self, data: bytes) -> None:
+        """Handle what the socket brought. A fault of ours ends this connection."""
+        try:
+            if self._reader is not None:
+                self._feed(self._reader, data)
+        except Exception as error:
+            self._fault(error)
+
+    def pause_reading(self) -> None:
+        """Leave in the socket what comes from now on."""
+        if not self._up().is_closing():
+            self._up().pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on, if the socket is still there."""
+        if not self._up().is_closing():
+            self._up().resume_reading()
 
     def _feed(self, reader: FrameReader, data: bytes) -> None:
         transport, parser = self._up(), reader.parser

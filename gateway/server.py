@@ -20,6 +20,7 @@ from gateway.handshake import Opening, check_origin, read_opening
 from gateway.health import Health
 from gateway.http import Http, HttpParts
 from gateway.http_call import HttpCalls
+from gateway.intake import Intake
 from gateway.kicks import Kicks
 from gateway.limits.client_address import client_address, is_trusted
 from gateway.lobby import SWEEP_S
@@ -120,6 +121,8 @@ class GatewayServer:
         """What must run as long as the gateway does."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._watched: OrderedDict[Connection, float] = OrderedDict()
+        self.intake = intake = Intake(clock.monotonic)
+        parts.watch.intake_late_s = lambda: intake.late_s
 
     @property
     def port(self) -> int:

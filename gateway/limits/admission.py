@@ -43,4 +43,4 @@ class Admission:
         """A window is over."""
         self.pressure.observe(seen)
         if self.pace is not None:
-            self.pace.observe(now, 1000 * seen.waiting_s)
+            self.pace.observe(now, 1000 * seen.waiting_s, 1000 * seen.lag_s)

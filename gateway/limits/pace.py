@@ -59,7 +59,7 @@ class Pace:
         self._observed_at = now
         self._bucket: PriorityBucket | None = None
         self.delay_ms = 0.0
-        """The least delay of the latest window in which anything ended."""
+        """The least delay of the latest window in which anything ended, from the socket to its place."""
 
     @property
     def per_s(self) -> float | None:
@@ -83,12 +83,14 @@ class Pace:
         self._passed += 1
         return 0
 
-    def observe(self, now: float, waiting_ms: float = 0.0) -> None:
-        """A window is over; the oldest record has waited so long for the log.
+    def observe(self, now: float, waiting_ms: float = 0.0, late_ms: float = 0.0) -> None:
+        """A window is over; the oldest record has waited so long for the log, and sends so long to be read.
 
         What the log has not taken is a queue of our own: it is seen at once, whether anything ends or not.
+        What waits to be read is a part of each send's delay; it grows shorter as fewer are let in, since to
+        refuse one costs a fraction of what it costs to carry it.
         """
-        least_ms = self._least_ms
+        least_ms = self._least_ms + late_ms if self._least_ms is not None else None
         self._windows.append((now - self._observed_at, self._ended, self._asked, self._passed))
         self._observed_at = now
         self._least_ms, self._ended, self._asked, self._passed = None, 0, 0, 0

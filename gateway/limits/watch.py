@@ -35,6 +35,8 @@ class Watch:
         self._clock = clock
         self._metrics = metrics
         self._process = psutil.Process()
+        self.intake_late_s: Callable[[], float] = lambda: 0.0
+        """How long what a socket brought has waited by now for its turn."""
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -46,7 +48,8 @@ class Watch:
                 memory_bytes = self._process.memory_info().rss
             looks += 1
             now = self._clock.monotonic()
-            self._admission.observe(Snapshot(memory_bytes, max(0.0, now - due), *self._backlog()), now)
+            late_s = max(0.0, now - due) + self.intake_late_s()
+            self._admission.observe(Snapshot(memory_bytes, late_s, *self._backlog()), now)
             self._report()
 
     def _report(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from websockets.http11 import Request
 from gateway.auth import Principal
 from gateway.connection import Connection
 from gateway.handshake import Opening
+from gateway.intake import Intake
 from gateway.session import Session
 from gateway.session_rules import SessionRules
 from gateway.wire import frame_header
@@ -35,6 +37,7 @@ class EchoHost:
     max_fragments = 1_000_000
 
     def __init__(self) -> None:
+        self.intake = Intake(time.monotonic)
         self._touched: list[Session] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._rules = SessionRules.of(Settings())

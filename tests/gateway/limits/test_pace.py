@@ -130,6 +130,19 @@ def test_a_log_that_does_not_take_what_waits_is_seen_without_answers() -> None:
     assert passed == 50
 
 
+def test_a_gateway_that_reads_late_lets_less_in() -> None:
+    """What stands unread delays sends as much as a queue behind does; once it is read all may send again."""
+    pace = Pace(500.0, 0.0)
+    passed = []
+    for window in range(150):
+        now = window * WINDOW_S
+        passed.append(sum(pace.take(Priority.DIRECT, now) == 0 for _ in range(50)))
+        pace.ended(passed[-1], 20.0)
+        pace.observe(now, late_ms=900.0 if window < 50 else 0.0)
+    assert passed[0] == passed[-1] == 50
+    assert max(passed[20:50]) < 25
+
+
 def test_the_more_are_refused_the_longer_they_are_told_to_wait() -> None:
     """Who comes back later comes back to a queue that is shorter."""
     waits = []
