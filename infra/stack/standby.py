@@ -1,6 +1,7 @@
 """The process that waits to take over: loaded, its doors open, and told to begin when the first one dies.
 
-Loading takes a worker about two seconds of processor time, more than all the rest of a restart.
+Loading takes a worker about two seconds of processor time, more than all the rest of a restart, and must not
+take them from who works: it has what the others leave (`niceness.py`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import signal
 from typing import Final
 
+from infra.stack.niceness import BACKGROUND, FOREGROUND, set_niceness
 from infra.stack.process import ChildProcess, ChildSpec
 from schemas.errors import Unavailable
 
@@ -42,6 +44,7 @@ class Standby:
         await self._stop_keeping()
         child = self._child
         if child is not None and child.running:
+            await set_niceness(child.pid, FOREGROUND)
             child.release()
             return child
         await self.dismiss()
@@ -64,6 +67,7 @@ class Standby:
             try:
                 await child.start_standby()
                 self._child = child
+                await set_niceness(child.pid, BACKGROUND)
                 await child.wait_loaded()
                 self._tried.set()
                 await child.wait()

@@ -185,6 +185,21 @@ def kill(process: psutil.Process) -> None:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
 
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="the kernel does not share by session")
+async def test_a_standby_gives_way_until_it_is_taken(tmp_path: Path) -> None:
+    """What it needs to load it takes from nobody who works."""
+    before = children()
+    standby = Standby(replace(spec_of(tmp_path, WAITS), standby=True), settle_s=0.0)
+    assert await standby.wait_tried()
+    (pid,) = children() - before
+    shares = Path(f"/proc/{pid}/autogroup")
+    assert shares.read_text().endswith("nice 15\n")
+    taken = await standby.take()
+    assert taken is not None
+    assert shares.read_text().endswith("nice 0\n")
+    await taken.stop()
+
+
 @pytest.mark.parametrize("dies", [False, True], ids=["lives", "dies"])
 @pytest.mark.parametrize("end", ["take", "dismiss"])
 async def test_whatever_becomes_of_a_standby_its_gate_is_shut(tmp_path: Path, end: str, dies: bool) -> None:
