@@ -22,7 +22,15 @@ from schemas.records import Places
 from schemas.topics import ACCEPTED as ACCEPTED_TOPIC
 from schemas.topics import PLACES as PLACES_TOPIC
 
-__all__ = ["PlacesWriter", "entries_of", "newest_before", "offset_before", "read_places", "record_at"]
+__all__ = [
+    "PlacesWriter",
+    "entries_of",
+    "newest_before",
+    "newest_source",
+    "offset_before",
+    "read_places",
+    "record_at",
+]
 
 MAX_ENTRIES: Final = 2_000
 """In one record: some 250 KB at most."""
@@ -155,6 +163,33 @@ async def newest_before(bus: Bus, topic: str, partition: int, offset: int, now_m
     """
     record = await record_at(bus, topic, partition, offset - 1) if offset > 0 else None
     return now_ms if record is None else min(now_ms, record.timestamp_ms)
+
+
+async def newest_source(
+    bus: Bus,
+    topic: str,
+    partition: int,
+    start: int,
+    end: int,
+    glance: Callable[[Record], int],
+    source_of: Callable[[Record], int],
+) -> int:
+    """The newest source offset of these records; -1 if there is none.
+
+    A record that cannot be read in full does not count (`source_of` raises `Undecodable`). They rise but for
+    repeats, so from the end few need more than a `glance` at their first bytes.
+    """
+    newest = -1
+
+    def take(records: Sequence[Record]) -> None:
+        nonlocal newest
+        for record in reversed(records):
+            with suppress(Undecodable):
+                if glance(record) > newest:
+                    newest = max(newest, source_of(record))
+
+    await bus.read_range(topic, partition, max(0, start), end, take)
+    return newest
 
 
 async def offset_before(

@@ -9,9 +9,10 @@ import msgspec
 
 from infra.ports import Bus, HistoryStore, Outgoing, Record, RouteTable
 from infra.settings import Settings
+from infra.together import together
 from pipeline.batch import Batch
 from pipeline.fanout.plan import FanoutPlan, address_large, address_small, index_entries, plan_fanout
-from pipeline.places import STEP_BACK_RECORDS
+from pipeline.places import STEP_BACK_RECORDS, newest_source
 from pipeline.source_order import SourceOrder
 from pipeline.states import ConversationStates, by_seq
 from pipeline.topology import group_of
@@ -86,9 +87,12 @@ class Fanout:
                         here.states.recall(passing.conversation_id, passing.stored_event)
 
         # What a sequencing worker that woke up late repeats beyond would be shown to who has joined since.
-        start = max(0, min(stored, position - STEP_BACK_RECORDS))
-        await self._bus.read_range(MESSAGES, partition, start, position, recall)
-        here.order.resume(partition, newest_input)
+        start, unstored = position - STEP_BACK_RECORDS, min(stored, position)
+        newest_stored, _ = await together(
+            newest_source(self._bus, MESSAGES, partition, start, unstored, _glance, _source_of_passing),
+            self._bus.read_range(MESSAGES, partition, unstored, position, recall),
+        )
+        here.order.resume(partition, max(newest_stored, newest_input))
         self._partitions[partition] = here
 
     def revoke(self, partition: int) -> None:
@@ -181,3 +185,14 @@ def read_passing(record: Record, known: Container[str]) -> Passing | ImError:
         return error
     except UnicodeDecodeError as error:
         return Undecodable(f"the key is no conversation id: {error}")
+
+
+def _glance(record: Record) -> int:
+    return MESSAGE.numbers(record.value)["source_offset"]
+
+
+def _source_of_passing(record: Record) -> int:
+    passing = read_passing(record, ())
+    if isinstance(passing, ImError):
+        raise Undecodable(str(passing)) from passing
+    return passing.routing.source_offset

@@ -43,6 +43,11 @@ class Ledger:
         """Take one id that got its place at this time, oldest first, before any `recall`."""
         self._uses.remember(key, content_crc, at_ms)
 
+    def recall_newest(self, source_offset: int) -> None:
+        """Take the newest source of records of im.accepted whose ids are known and that all come from before
+        the position, before any `recall`."""
+        self._newest_accepted = source_offset
+
     def recall(self, source_offset: int, inbound: Inbound, time_ms: int) -> bool:
         """Take one record of im.accepted, in order. Whether it counts: sequencing gives it a place."""
         if source_offset <= self._newest_accepted:

@@ -19,6 +19,7 @@ from pipeline.places import (
     PlacesWriter,
     entries_of,
     newest_before,
+    newest_source,
     offset_before,
     read_places,
     record_at,
@@ -87,18 +88,10 @@ class Sequencing:
 
     async def _newest_input(self, partition: int, position: int) -> int:
         """The newest offset of im.inbound that was accepted before `position`; -1 if there is none."""
-        newest = -1
-
-        def take(records: Sequence[Record]) -> None:
-            nonlocal newest
-            for record in reversed(records):  # they rise but for repeats: few need to be read in full
-                with suppress(Undecodable):
-                    if ACCEPTED.numbers(record.value)["source_offset"] > newest:
-                        newest = ACCEPTED.split(record.value)[0]["source_offset"]
-
-        start = max(0, position - STEP_BACK_RECORDS)
-        await self._bus.read_range(ACCEPTED_TOPIC, partition, start, position, take)
-        return newest
+        start = position - STEP_BACK_RECORDS
+        return await newest_source(
+            self._bus, ACCEPTED_TOPIC, partition, start, position, _glance, _source_of_accepted
+        )
 
     async def _recall_places(
         self, partition: int, position: int, state: SequenceAllocator
@@ -164,7 +157,7 @@ class Sequencing:
         def recall(records: Sequence[Record]) -> None:
             for record in records:
                 with suppress(Undecodable):  # what is no Message has no place; its readers bury it
-                    if _source_of_message(record) <= state.done_offset:
+                    if MESSAGE.numbers(record.value)["source_offset"] <= state.done_offset:
                         continue  # most of a tail, known by im.places
                     placed = state.recall(MESSAGE.decode(record.value))
                     if placed is not None:
@@ -218,3 +211,11 @@ class Sequencing:
 
 def _source_of_message(record: Record) -> int:
     return MESSAGE.peek(record.value).source_offset
+
+
+def _glance(record: Record) -> int:
+    return ACCEPTED.leading(record.value)
+
+
+def _source_of_accepted(record: Record) -> int:
+    return ACCEPTED.split(record.value)[0]["source_offset"]

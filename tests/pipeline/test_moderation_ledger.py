@@ -89,6 +89,15 @@ def test_a_rejection_of_an_unknown_code_still_stands() -> None:
     assert ledger.rejection(3) is Code.UNAVAILABLE
 
 
+def test_a_late_repeat_of_what_places_know_counts_for_nothing() -> None:
+    """Sequencing passes it over, whatever its id: so it has used none."""
+    ledger = Ledger(10, WINDOW_MS)
+    ledger.recall_newest(7)
+    assert not ledger.recall(3, FIRST, 0)
+    assert ledger.standing(FIRST, 0) == "new"
+    assert ledger.recall(8, FIRST, 0)
+
+
 def test_a_recalled_record_counts_once() -> None:
     """Neither a source offset that does not rise nor an id inside the window makes a second event."""
     ledger = Ledger(0, WINDOW_MS)
