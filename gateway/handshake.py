@@ -20,6 +20,7 @@ __all__ = ["PLATFORMS", "WEBSOCKET_PATH", "Opening", "bearer_token", "check_orig
 WEBSOCKET_PATH: Final = "/v1/ws"
 PLATFORMS: Final = ("web", "ios", "android", "desktop", "server")
 _BEARER: Final = "bearer."
+_DIGITS: Final = 6
 
 
 class Opening(msgspec.Struct, frozen=True):
@@ -33,12 +34,15 @@ class Opening(msgspec.Struct, frozen=True):
     subprotocol: str | None
     ip: str = ""
     """Of the client, as limits name it."""
+    heartbeat_s: int | None = None
+    """What the client would like it to be."""
 
 
 def read_opening(path: str, headers: Headers) -> Opening:
     """The request of a client. Raises `Refused`; its code says with which HTTP status.
 
-    Without a device_id the connection is a device of its own; without a platform it is `web`.
+    Without a device_id the connection is a device of its own; without a platform it is `web`; without a
+    heartbeat_s it is the gateway's.
     """
     query = {name: values[-1] for name, values in parse_qs(urlsplit(path).query, max_num_fields=32).items()}
     offered = _offered(headers)
@@ -50,7 +54,13 @@ def read_opening(path: str, headers: Headers) -> Opening:
     if platform not in PLATFORMS:
         raise Refused(Code.BAD_FRAME, f"platform must be one of {', '.join(PLATFORMS)}")
     return Opening(
-        _token(headers, offered, query), device_id, platform, query.get("session_id", ""), codec, subprotocol
+        _token(headers, offered, query),
+        device_id,
+        platform,
+        query.get("session_id", ""),
+        codec,
+        subprotocol,
+        heartbeat_s=_heartbeat(query.get("heartbeat_s")),
     )
 
 
@@ -74,6 +84,14 @@ def _offered(headers: Headers) -> list[str]:
         ]
     except InvalidHeaderFormat as error:
         raise Refused(Code.BAD_FRAME, "Sec-WebSocket-Protocol cannot be read") from error
+
+
+def _heartbeat(asked: str | None) -> int | None:
+    if asked is None:
+        return None
+    if not (asked.isascii() and asked.isdigit() and len(asked) <= _DIGITS):
+        raise Refused(Code.BAD_FRAME, "heartbeat_s is a number of whole seconds")
+    return int(asked)
 
 
 def _choose(offered: list[str]) -> tuple[FrameCodec, str | None]:

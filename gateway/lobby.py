@@ -9,6 +9,7 @@ import structlog
 
 from gateway.auth import TokenVerifier
 from gateway.handshake import Opening
+from gateway.heartbeat import agree
 from gateway.hub import Hub
 from gateway.limits.guard import Guard
 from gateway.metrics import Metrics
@@ -75,8 +76,7 @@ class Lobby:
         session = self._resumable(opening, principal.user_id)
         if session is not None:
             session.principal = principal
-            session.ip = opening.ip
-            session.since_ms = self._clock.now_ms()
+            self._note(session, opening)
             self._presence.came_back(session)
             return session
         self._room.check()
@@ -93,8 +93,7 @@ class Lobby:
             self._hub.touched,
             self._clock.monotonic(),
         )
-        session.ip = opening.ip
-        session.since_ms = self._clock.now_ms()
+        self._note(session, opening)
         session.progress.announced_ms = consumed_ms
         await self._register(session)
         return session
@@ -132,6 +131,14 @@ class Lobby:
             session.tick(now, now_ms)
             if session.state is State.CLOSED:
                 self.finish(session)
+
+    def _note(self, session: Session, opening: Opening) -> None:
+        """What this connection of the session is like."""
+        session.ip = opening.ip
+        session.since_ms = self._clock.now_ms()
+        session.heartbeat_s = agree(
+            self._rules.heartbeat_s, opening.heartbeat_s, len(self._hub.sessions), session.id
+        )
 
     def _resumable(self, opening: Opening, user_id: str) -> Session | None:
         """The session this client asks for, free to be carried by another connection."""

@@ -44,6 +44,8 @@ _OFFENCES: Final = frozenset({Code.BAD_FRAME, Code.FRAME_TOO_LARGE, Code.UNKNOWN
 _SAID: Final = frozenset({Send, Recall, Edit, React})
 _SAID_TYPES: Final = frozenset(str(f.__struct_config__.tag) for f in _SAID)
 _FULL_MS: Final = 500
+_SILENCE: Final = 1.5
+"""Heartbeats."""
 _RESUMABLE: Final = frozenset({CloseCode.HEARTBEAT_LOST, CloseCode.DRAIN})
 
 
@@ -97,6 +99,7 @@ class Session:
         "cut_at",
         "device_id",
         "heard_at",
+        "heartbeat_s",
         "id",
         "ip",
         "link",
@@ -131,6 +134,8 @@ class Session:
         self.platform = platform
         self.codec = codec
         self.rules = rules
+        self.heartbeat_s = rules.heartbeat_s
+        """After half as long again in silence its connection is given up."""
         self.state = State.OPENING
         self.window = AckWindow()
         self.outbox = Outbox()
@@ -302,7 +307,7 @@ class Session:
                 session_id=self.id,
                 gateway_id=self.rules.gateway_id,
                 server_time_ms=now_ms,
-                heartbeat_s=self.rules.heartbeat_s,
+                heartbeat_s=self.heartbeat_s,
                 resumed=resumed,
                 limits=self.rules.limits,
             )
@@ -333,7 +338,7 @@ class Session:
             if now - self.cut_at > self.rules.resume_window_s:
                 self.end()
         elif self.state is State.OPEN and self.closing is None:
-            if now - self.heard_at > self.rules.silence_s:
+            if now - self.heard_at > _SILENCE * self.heartbeat_s:
                 self.close(CloseCode.HEARTBEAT_LOST)
             elif now_ms > self.principal.expires_at_ms + LEEWAY_MS:
                 self.close(CloseCode.BAD_TOKEN)

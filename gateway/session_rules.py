@@ -18,7 +18,7 @@ class SessionRules:
     gateway_id: str
     limits: Limits
     heartbeat_s: int
-    silence_s: float
+    """The usual one: each session has its own."""
     ack_timeout_s: float
     ack_tries: int
     resume_window_s: float
@@ -39,7 +39,6 @@ class SessionRules:
             gateway_id=settings.gateway_id,
             limits=limits,
             heartbeat_s=settings.heartbeat_s,
-            silence_s=1.5 * settings.heartbeat_s,
             ack_timeout_s=settings.ack_timeout_s,
             ack_tries=settings.ack_tries,
             resume_window_s=settings.resume_window_s,

@@ -22,6 +22,15 @@ def test_everything_is_read_from_the_request() -> None:
     assert (opening.token, opening.codec, opening.subprotocol) == ("T", MSGPACK, "im.v1.msgpack")
 
 
+def test_a_heartbeat_that_is_asked_for_is_whole_seconds() -> None:
+    """None asked for: the gateway's own."""
+    assert read_opening("/v1/ws", Headers([AUTH])).heartbeat_s is None
+    assert read_opening("/v1/ws?heartbeat_s=120", Headers([AUTH])).heartbeat_s == 120
+    for asked in ("-1", "1.5", "soon", "1" * 7, "%D9%A3"):
+        with pytest.raises(Refused, match="whole seconds"):
+            read_opening(f"/v1/ws?heartbeat_s={asked}", Headers([AUTH]))
+
+
 def test_the_first_subprotocol_that_is_known_is_taken() -> None:
     """JSON when none is offered; then none is named in the answer."""
     both = Headers([AUTH, ("Sec-WebSocket-Protocol", "im.v2.json, im.v1.json, im.v1.msgpack")])

@@ -108,6 +108,16 @@ def test_silence_closes_after_one_and_a_half_heartbeats() -> None:
     assert session.closing is CloseCode.HEARTBEAT_LOST
 
 
+def test_each_session_has_its_own_heartbeat() -> None:
+    """What was agreed with this client holds for it."""
+    session = a_session(heartbeat_s=10)
+    session.heartbeat_s = 100
+    opened(session).tick(149.0, 0)
+    assert session.closing is None
+    session.tick(151.0, 0)
+    assert session.closing is CloseCode.HEARTBEAT_LOST
+
+
 def test_a_token_that_ends_closes_the_session() -> None:
     """4500, after the leeway."""
     session = opened(a_session(expires_at_ms=100_000))
