@@ -8,6 +8,7 @@ bound stays in the sockets, whose clients are then slowed down by TCP.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -52,7 +53,7 @@ class Intake:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._waiting: dict[Source, _Kept] = {}
+        self._waiting: OrderedDict[Source, _Kept] = OrderedDict()
         """Who waits longest comes first."""
         self._room_bytes = TURN_BYTES
         self._turn_comes = False
@@ -89,8 +90,7 @@ class Intake:
         self._room_bytes = TURN_BYTES
         waiting = self._waiting
         while waiting and self._room_bytes > 0:
-            source = next(iter(waiting))
-            kept = waiting.pop(source)
+            source, kept = waiting.popitem(last=False)
             end = kept.done + PIECE_BYTES
             piece = kept.data[kept.done : end]
             self._room_bytes -= len(piece)
