@@ -23,7 +23,8 @@ FOUND = (
     31, 40, 112, 207, 257, 346, 367, 460, 553, 1557, 1954, 2516, 3944, 4883, 5571, 6520, 6894, 6900, 6904,
     8040, 8408, 8532, 8961, 8972, 9925, 12488,
 )  # fmt: skip
-FOUND_WITHIN = 250
+FOUND_WITHIN = 1_000
+"""The rarest planted bug, a token too high, is seen by one seed in some 350; most by one of the first ten."""
 
 
 @pytest.fixture(autouse=True)
