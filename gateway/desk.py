@@ -28,7 +28,6 @@ from schemas.frames import (
     Ack,
     ChannelJoin,
     ChannelLeave,
-    ClientFrame,
     ConversationBlock,
     ConversationMute,
     Edit,
@@ -133,17 +132,13 @@ class Desk:
             self._frame(session, data, text)
 
     def _frame(self, session: Session, data: bytes, text: bool) -> None:
-        now = self._clock.monotonic()
+        now, frame = self._clock.monotonic(), None
         try:
             frame = session.receive(data, text, now)
-        except Refused as refused:
-            self._metrics.refuse(refused.code)
-            session.refuse(refused, data, now)
-            return
-        try:
             self._handlers[type(frame)](session, frame)
         except Refused as refused:
-            self._refuse(session, refused, frame)
+            self._metrics.refuse(refused.code)
+            session.refuse(refused, data, now, frame)
 
     async def drain(self, timeout_s: float) -> None:
         """Let the running answers finish, within the bound."""
@@ -220,9 +215,9 @@ class Desk:
             session.running -= 1
             self._told()
 
-    def _refuse(self, session: Session, refused: Refused, frame: ClientFrame) -> None:
+    def _refuse(self, session: Session, refused: Refused, frame: Any) -> None:
         self._metrics.refuse(refused.code)
-        session.refuse_frame(refused, frame, self._clock.monotonic())
+        session.refuse_request(refused, getattr(frame, "id", None), self._clock.monotonic())
 
     async def _sync(self, session: Session, frame: Sync) -> ServerFrame:
         return await self._services.sync.page(session.user_id, frame, session.progress, session.codec.text)

@@ -30,6 +30,7 @@ from schemas.frames import (
     React,
     Recall,
     Rejected,
+    RequestId,
     Send,
     Sent,
     ServerFrame,
@@ -200,22 +201,25 @@ class Session:
         """The client has everything up to `n`. Raises `Refused` for an `n` that was never sent."""
         return self.window.ack(n)
 
-    def refuse(self, refused: Refused, data: bytes, now: float) -> None:
-        """Answer a frame that could not be read; who offends repeatedly is closed with 4503."""
-        re, client_msg_id, conversation_id = peek_frame(self.codec, data)
-        if client_msg_id is not None and self.codec.peek(data).type in _SAID_TYPES:
-            self.send(refused_frame(client_msg_id, conversation_id or "", refused, re))
-        else:
-            self.send(Error.of(refused, re))
-        self._offend(refused, now)
+    def refuse(self, refused: Refused, data: bytes, now: float, frame: ClientFrame | None = None) -> None:
+        """Answer a frame that is not handled; who offends repeatedly is closed with 4503.
 
-    def refuse_frame(self, refused: Refused, frame: ClientFrame, now: float) -> None:
-        """Answer a frame that was understood and is not fulfilled; offences as in `refuse`."""
+        `frame`: as it was read, if it could be. A send, of which many are refused, is read no second time.
+        """
         if type(frame) in _SAID:
             said = cast(Said, frame)
             self.send(refused_frame(said.client_msg_id, said.conversation_id, refused, said.id))
         else:
-            self.send(Error.of(refused, getattr(frame, "id", None)))
+            re, client_msg_id, conversation_id = peek_frame(self.codec, data)
+            if client_msg_id is not None and self.codec.peek(data).type in _SAID_TYPES:
+                self.send(refused_frame(client_msg_id, conversation_id or "", refused, re))
+            else:
+                self.send(Error.of(refused, re))
+        self._offend(refused, now)
+
+    def refuse_request(self, refused: Refused, re: RequestId | None, now: float) -> None:
+        """Answer a request that was understood and is not fulfilled."""
+        self.send(Error.of(refused, re))
         self._offend(refused, now)
 
     def _offend(self, refused: Refused, now: float) -> None:

@@ -363,3 +363,11 @@ async def test_a_drained_gateway_lets_its_clients_go() -> None:
         assert await alice.closed() == 4000
         await world.gateway.shutdown()
         assert await world.routes.live_gateways() == {}
+
+
+async def test_a_frame_that_has_no_id_is_answered_by_the_one_that_was_sent(world: World) -> None:
+    """`ack` needs none, and keeps none; whoever gives it one finds it in the error."""
+    alice = await world.enter("alice")
+    await alice.tell(type="ack", n=7, id="x")
+    error = await alice.expect("error")
+    assert (error["code"], error["re"]) == (1001, "x")
