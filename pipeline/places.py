@@ -16,7 +16,7 @@ from infra.ports import Bus, Outgoing, Record
 from infra.together import together
 from pipeline.dedupe import Key
 from pipeline.sequencing.place import Place
-from schemas.codec import PLACES
+from schemas.codec import ACCEPTED, PLACES
 from schemas.errors import Undecodable
 from schemas.records import Places
 from schemas.topics import ACCEPTED as ACCEPTED_TOPIC
@@ -25,11 +25,13 @@ from schemas.topics import PLACES as PLACES_TOPIC
 __all__ = [
     "PlacesWriter",
     "entries_of",
+    "newest_accepted",
     "newest_before",
     "newest_source",
     "offset_before",
     "read_places",
     "record_at",
+    "source_of_accepted",
 ]
 
 MAX_ENTRIES: Final = 2_000
@@ -190,6 +192,20 @@ async def newest_source(
 
     await bus.read_range(topic, partition, max(0, start), end, take)
     return newest
+
+
+async def newest_accepted(bus: Bus, partition: int, start: int, end: int) -> int:
+    """`newest_source` of im.accepted: the newest offset of im.inbound that these records accept."""
+
+    def glance(record: Record) -> int:
+        return ACCEPTED.leading(record.value)
+
+    return await newest_source(bus, ACCEPTED_TOPIC, partition, start, end, glance, source_of_accepted)
+
+
+def source_of_accepted(record: Record) -> int:
+    """Raises `Undecodable` unless the record can be read in full."""
+    return ACCEPTED.split(record.value)[0]["source_offset"]
 
 
 async def offset_before(

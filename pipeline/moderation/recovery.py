@@ -11,7 +11,15 @@ import structlog
 from infra.ports import Bus, HistoryStore, Record
 from infra.together import together
 from pipeline.moderation.ledger import Ledger
-from pipeline.places import entries_of, newest_before, newest_source, offset_before, read_places, record_at
+from pipeline.places import (
+    entries_of,
+    newest_accepted,
+    newest_before,
+    offset_before,
+    read_places,
+    record_at,
+    source_of_accepted,
+)
 from pipeline.states import ConversationStates, by_source_offset
 from pipeline.topology import group_of
 from schemas.codec import ACCEPTED, DECISION, MESSAGE
@@ -62,16 +70,14 @@ async def _recall_accepted(
     """Take what was accepted, from im.places and im.accepted; how many offsets of the latter."""
     stored_until, before, ends = await together(
         _stored_until(bus, partition),
-        offset_before(bus, ACCEPTED_TOPIC, partition, position, _source_of_accepted),
+        offset_before(bus, ACCEPTED_TOPIC, partition, position, source_of_accepted),
         bus.ends(ACCEPTED_TOPIC),
     )
     known = min(stored_until + 1, ends.get(partition, 0))
     since_ms = await newest_before(bus, ACCEPTED_TOPIC, partition, known, now_ms) - window_ms
     start = await _recall_places(bus, partition, ledger, stored_until, since_ms)
     if before < start:
-        newest = await newest_source(
-            bus, ACCEPTED_TOPIC, partition, before, start, _glance, _source_of_accepted
-        )
+        newest = await newest_accepted(bus, partition, before, start)
         if newest < position:
             ledger.recall_newest(newest)
         else:
@@ -125,14 +131,6 @@ async def _recall_places(bus: Bus, partition: int, ledger: Ledger, bound: int, s
     if runs:
         return runs[-1].last_offset + 1
     return min(bound, await bus.offsets_at(ACCEPTED_TOPIC, partition, since_ms))
-
-
-def _glance(record: Record) -> int:
-    return ACCEPTED.leading(record.value)
-
-
-def _source_of_accepted(record: Record) -> int:
-    return ACCEPTED.split(record.value)[0]["source_offset"]
 
 
 def _source_of_decision(record: Record) -> int:

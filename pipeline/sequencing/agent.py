@@ -18,8 +18,8 @@ from pipeline.places import (
     STEP_BACK_RECORDS,
     PlacesWriter,
     entries_of,
+    newest_accepted,
     newest_before,
-    newest_source,
     offset_before,
     read_places,
     record_at,
@@ -68,7 +68,8 @@ class Sequencing:
     async def assign(self, partition: int, position: int) -> None:
         state = SequenceAllocator(self._window_ms, max_entries=2_000_000)
         (places, start, end), newest_input = await together(
-            self._recall_window(partition, position, state), self._newest_input(partition, position)
+            self._recall_window(partition, position, state),
+            newest_accepted(self._bus, partition, position - STEP_BACK_RECORDS, position),
         )
         self._inputs.resume(partition, newest_input)
         self._states[partition] = state
@@ -85,13 +86,6 @@ class Sequencing:
         """Take what im.places and im.messages say; the offsets of the latter that were read."""
         places, start = await self._recall_places(partition, position, state)
         return places, start, await self._recall(partition, state, places, start)
-
-    async def _newest_input(self, partition: int, position: int) -> int:
-        """The newest offset of im.inbound that was accepted before `position`; -1 if there is none."""
-        start = position - STEP_BACK_RECORDS
-        return await newest_source(
-            self._bus, ACCEPTED_TOPIC, partition, start, position, _glance, _source_of_accepted
-        )
 
     async def _recall_places(
         self, partition: int, position: int, state: SequenceAllocator
@@ -211,11 +205,3 @@ class Sequencing:
 
 def _source_of_message(record: Record) -> int:
     return MESSAGE.peek(record.value).source_offset
-
-
-def _glance(record: Record) -> int:
-    return ACCEPTED.leading(record.value)
-
-
-def _source_of_accepted(record: Record) -> int:
-    return ACCEPTED.split(record.value)[0]["source_offset"]
